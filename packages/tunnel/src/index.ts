@@ -1,1 +1,12 @@
-export {}
+export { admit } from './admit.ts'
+export type { Offer, RequestHead } from './admit.ts'
+export { dial, nameOf } from './dial.ts'
+export type { Target, TargetTls, Wait } from './dial.ts'
+export { TunnelError } from './errors.ts'
+export type { Side, TunnelErrorCode } from './errors.ts'
+export { acceptKey, open } from './handshake.ts'
+export type { Accepted, Declined, OpenOptions } from './handshake.ts'
+export { requestHeaders, responseHeaders } from './headers.ts'
+export type { Forwarding } from './headers.ts'
+export { Splice } from './splice.ts'
+export type { Rest, SpliceOptions, TunnelEnd } from './splice.ts'

@@ -1,0 +1,129 @@
+import { TunnelError } from './errors.ts'
+
+/** A client's request head, as it came. An HTTP server's `IncomingMessage` gives all four. */
+export interface RequestHead {
+  /** As sent, such as `GET`. */
+  readonly method: string
+  /** The request target as sent, path and query, such as `/chat?room=1`. */
+  readonly target: string
+  /** Such as `1.1`. */
+  readonly httpVersion: string
+  /** Names and values in turn, as Node's `rawHeaders`: repeated headers stay apart, in the order sent. */
+  readonly rawHeaders: readonly string[]
+}
+
+/** What a handshake offered, so that the backend's answer can be held against it. */
+export interface Offer {
+  /** The value of `Sec-WebSocket-Key`. */
+  readonly key: string
+  /** The subprotocols offered, in order. */
+  readonly protocols: readonly string[]
+  /** The names of the extensions offered. */
+  readonly extensions: readonly string[]
+}
+
+/**
+ * Reads a client's WebSocket handshake strictly: RFC 6455 section 4.2.1 in its order, and what a proxy must not
+ * let pass besides (a body, another protocol in `Upgrade`, an absolute target).
+ *
+ * @param request - the client's request head
+ * @returns what the client offered
+ * @throws {@link TunnelError} `ERR_RINGWAY_BAD_HANDSHAKE` (400) or `ERR_RINGWAY_BAD_VERSION` (426), whose message
+ * names the fault in one line
+ */
+export function admit(request: RequestHead): Offer {
+  let hosts = 0
+  let hasBody = false
+  let expects = false
+  const upgrade: string[] = []
+  const connection: string[] = []
+  const keys: string[] = []
+  const versions: string[] = []
+  const protocols: string[] = []
+  const extensions: string[] = []
+  const raw = request.rawHeaders
+  for (let i = 0; i < raw.length; i += 2) {
+    const value = raw[i + 1]!
+    switch (raw[i]!.toLowerCase()) {
+      case 'host': {
+        hosts += value === '' ? 2 : 1 // an empty one names no host: as wrong as two
+        break
+      }
+      case 'upgrade': {
+        upgrade.push(value)
+        break
+      }
+      case 'connection': {
+        connection.push(...tokens(value.toLowerCase()))
+        break
+      }
+      case 'sec-websocket-key': {
+        keys.push(value)
+        break
+      }
+      case 'sec-websocket-version': {
+        versions.push(value)
+        break
+      }
+      case 'sec-websocket-protocol': {
+        protocols.push(...tokens(value))
+        break
+      }
+      case 'sec-websocket-extensions': {
+        extensions.push(...extensionNames(value))
+        break
+      }
+      case 'content-length': {
+        hasBody ||= value !== '0'
+        break
+      }
+      case 'transfer-encoding': {
+        hasBody = true
+        break
+      }
+      case 'expect': {
+        expects = true
+        break
+      }
+      default:
+    }
+  }
+  if (request.method !== 'GET') throw bad('the method must be GET')
+  if (request.httpVersion !== '1.1') throw bad('the HTTP version must be 1.1')
+  if (!/^\/(?!\/)/.test(request.target)) throw bad('the request target must be a path')
+  if (hosts !== 1) throw bad('there must be exactly one Host header, and it must name a host')
+  if (upgrade.length !== 1 || upgrade[0]!.toLowerCase() !== 'websocket') {
+    throw bad('the Upgrade header must be "websocket" and nothing else')
+  }
+  if (!connection.includes('upgrade')) throw bad('the Connection header must contain "upgrade"')
+  // These would be dropped on the way (RFC 9110 7.6.1), and the handshake with them.
+  if (connection.some(name => name === 'host' || name.startsWith('sec-websocket-'))) {
+    throw bad('the Connection header must not name a header that the handshake needs')
+  }
+  if (keys.length !== 1 || !/^[A-Za-z0-9+/]{22}==$/.test(keys[0]!)) {
+    throw bad('there must be exactly one Sec-WebSocket-Key, 16 bytes in base64')
+  }
+  if (versions.length !== 1) throw bad('there must be exactly one Sec-WebSocket-Version')
+  if (versions[0] !== '13')
+    throw new TunnelError('ERR_RINGWAY_BAD_VERSION', 'Sec-WebSocket-Version must be 13')
+  if (hasBody) throw bad('a WebSocket handshake has no body')
+  if (expects) throw bad('a WebSocket handshake has no Expect header')
+  return { key: keys[0]!, protocols, extensions }
+}
+
+/** The tokens of a comma-separated header value. */
+export function tokens(value: string): string[] {
+  return value
+    .split(',')
+    .map(token => token.trim())
+    .filter(token => token !== '')
+}
+
+/** The names in a `Sec-WebSocket-Extensions` value. A comma in a quoted parameter splits too: then a name never matches. */
+export function extensionNames(value: string): string[] {
+  return tokens(value).map(extension => extension.split(';', 1)[0]!.trim())
+}
+
+function bad(fault: string): TunnelError {
+  return new TunnelError('ERR_RINGWAY_BAD_HANDSHAKE', `Bad WebSocket handshake: ${fault}`)
+}

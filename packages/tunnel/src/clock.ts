@@ -1,0 +1,31 @@
+/** What has limits in time. */
+export interface Swept {
+  /** Called each {@link TICK} with the time now, in milliseconds of `performance.now()`. */
+  sweep(now: number): void
+}
+
+/** Milliseconds between two sweeps: a limit is noticed at most two of them late. */
+export const TICK = 100
+
+const watched = new Set<Swept>()
+let timer: NodeJS.Timeout | undefined
+
+/**
+ * Sweeps `swept` until {@link unwatch}. One timer for all tunnels of the process, none per tunnel and no clock
+ * read per message. It doesn't keep the process alive: the sockets do.
+ */
+export function watch(swept: Swept): void {
+  watched.add(swept)
+  timer ??= setInterval(() => {
+    const now = performance.now()
+    for (const each of watched) each.sweep(now)
+  }, TICK).unref()
+}
+
+/** Ends the sweeping of `swept`, and the timer with the last one. */
+export function unwatch(swept: Swept): void {
+  watched.delete(swept)
+  if (watched.size > 0) return
+  clearInterval(timer)
+  timer = undefined
+}

@@ -1,0 +1,94 @@
+import type { Socket } from 'node:net'
+import { connect as connectPlain } from 'node:net'
+import type { ConnectionOptions } from 'node:tls'
+import { connect as connectTls } from 'node:tls'
+import { TunnelError } from './errors.ts'
+
+/** TLS towards a backend. */
+export type TargetTls = Pick<ConnectionOptions, 'servername' | 'ca' | 'cert' | 'key' | 'rejectUnauthorized'>
+
+/** Where a backend listens. */
+export type Target = ({ readonly host: string; readonly port: number } | { readonly socketPath: string }) & {
+  /** With it the connection is TLS: SNI by `servername`, certificates checked unless `rejectUnauthorized` is false. */
+  readonly tls?: TargetTls | undefined
+}
+
+/** How long a wait may take, and what ends it before. */
+export interface Wait {
+  /** Milliseconds, more than 0. */
+  readonly timeout: number
+  /** Ends the wait; the promise then rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Milliseconds of silence after which the kernel asks whether the other side is still there. */
+export const KEEP_ALIVE = 30_000
+
+/**
+ * Connects to a backend, TLS included. The socket has half-close, no-delay and TCP keep-alive on.
+ *
+ * @param target - where to
+ * @param wait - the limit in milliseconds for all of it (name look-up, TCP, TLS), and a signal
+ * @throws {@link TunnelError} `ERR_RINGWAY_CONNECT_FAILED` or `ERR_RINGWAY_CONNECT_TIMEOUT`; the signal's reason
+ */
+export async function dial(target: Target, wait: Wait): Promise<Socket> {
+  wait.signal?.throwIfAborted()
+  return new Promise((resolve, reject) => {
+    const where =
+      'socketPath' in target ? { path: target.socketPath } : { host: target.host, port: target.port }
+    const options = { ...where, allowHalfOpen: true }
+    // A tunnel is HTTP/1.1 to the backend, always: RFC 6455's upgrade does not exist in another.
+    const socket = target.tls
+      ? connectTls({ rejectUnauthorized: true, ...target.tls, ALPNProtocols: ['http/1.1'], ...options })
+      : connectPlain(options)
+    socket.on('error', () => {}) // for as long as the socket lives, whoever holds it
+    const ready = target.tls ? 'secureConnect' : 'connect'
+    const timer = setTimeout(() => {
+      const message = `${nameOf(target)} did not accept the connection within ${wait.timeout} ms`
+      fail(new TunnelError('ERR_RINGWAY_CONNECT_TIMEOUT', message))
+    }, wait.timeout)
+
+    function settle(): void {
+      clearTimeout(timer)
+      socket.off(ready, succeed).off('error', refused).off('end', ended)
+      wait.signal?.removeEventListener('abort', abort)
+    }
+    function succeed(): void {
+      settle()
+      // Not options of `connect`: those would be lost on a TLS socket.
+      socket.setNoDelay(true).setKeepAlive(true, KEEP_ALIVE)
+      resolve(socket)
+    }
+    function fail(reason: unknown): void {
+      settle()
+      socket.destroy()
+      // A signal may be aborted with any reason, as `throwIfAborted` throws it.
+      // oxlint-disable-next-line typescript/prefer-promise-reject-errors
+      reject(reason)
+    }
+    function refused(cause: Error): void {
+      const message = `Connecting to ${nameOf(target)} failed: ${reasonOf(cause)}`
+      fail(new TunnelError('ERR_RINGWAY_CONNECT_FAILED', message, { cause }))
+    }
+    function ended(): void {
+      refused(new Error('closed by the backend'))
+    }
+    function abort(): void {
+      fail(wait.signal!.reason)
+    }
+    socket.on(ready, succeed).on('error', refused).on('end', ended)
+    wait.signal?.addEventListener('abort', abort)
+  })
+}
+
+/** A target as people write it. */
+export function nameOf(target: Target): string {
+  if ('socketPath' in target) return `unix:${target.socketPath}`
+  return target.host.includes(':') ? `[${target.host}]:${target.port}` : `${target.host}:${target.port}`
+}
+
+/** An error's message; that of a failed dial to several addresses is empty, its errors' are not. */
+function reasonOf(error: Error): string {
+  if (error instanceof AggregateError) return error.errors.map(String).join(', ')
+  return error.message
+}

@@ -1,0 +1,185 @@
+import { hash } from 'node:crypto'
+import type { Socket } from 'node:net'
+import type { Offer, RequestHead } from './admit.ts'
+import { extensionNames, tokens } from './admit.ts'
+import { framingOf, readBody } from './body.ts'
+import type { Target, Wait } from './dial.ts'
+import { dial, nameOf } from './dial.ts'
+import { TunnelError } from './errors.ts'
+import type { Forwarding } from './headers.ts'
+import { responseHeaders, upgradeRequest } from './headers.ts'
+import type { ResponseHead } from './response-head.ts'
+import { malformed, ResponseHeadParser, valuesOf } from './response-head.ts'
+
+/** The backend took the upgrade: a valid `101`. */
+export interface Accepted {
+  readonly kind: 'accepted'
+  readonly status: 101
+  readonly reason: string
+  /** Names and values in turn, hop-by-hop headers dropped, `Connection` and `Upgrade` set anew. */
+  readonly rawHeaders: string[]
+  /** Paused, with nothing of it read but `rest`. */
+  readonly backend: Socket
+  /** What the backend sent right behind its head. */
+  readonly rest: Buffer
+}
+
+/** The backend gave any other answer, to be relayed as it is. */
+export interface Declined {
+  readonly kind: 'declined'
+  readonly status: number
+  readonly reason: string
+  /** Names and values in turn, hop-by-hop headers dropped; `Content-Length` as sent. */
+  readonly rawHeaders: string[]
+  /** The body without its framing; throws a {@link TunnelError} when it is cut short. */
+  readonly body: AsyncIterable<Buffer>
+  /** To be destroyed once the body was read or isn't wanted. Nothing but our request was ever written to it. */
+  readonly backend: Socket
+}
+
+/** What {@link open} needs to know of one try. */
+export interface OpenOptions {
+  /** Milliseconds for name look-up, TCP and TLS. */
+  readonly connect: number
+  /** Milliseconds from our request to the last byte of the answer's head. */
+  readonly handshake: number
+  /** Milliseconds of silence that the body of an answer other than 101 may have. */
+  readonly read: number
+  /** Ends the try: the socket is destroyed and the promise rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/**
+ * One try at one backend: dial, send our own upgrade request, await the final answer, check it.
+ *
+ * @param target - the backend
+ * @param request - the client's request head
+ * @param offer - what {@link admit} read in it
+ * @param forwarding - what the backend is told of the client
+ * @param options - limits in milliseconds, and a signal
+ * @throws {@link TunnelError} `ERR_RINGWAY_CONNECT_FAILED`, `…_CONNECT_TIMEOUT`, `…_ANSWER_MISSING`,
+ * `…_ANSWER_TIMEOUT` (all retryable) or `…_BAD_ANSWER`; the signal's reason; `TypeError` when a header of the
+ * request would break out of its line
+ */
+export async function open(
+  target: Target,
+  request: RequestHead,
+  offer: Offer,
+  forwarding: Forwarding,
+  options: OpenOptions
+): Promise<Accepted | Declined> {
+  const text = upgradeRequest(request, forwarding)
+  const backend = await dial(target, { timeout: options.connect, signal: options.signal })
+  try {
+    backend.write(text, 'latin1')
+    const wait = { timeout: options.handshake, signal: options.signal }
+    const { head, rest } = await readHead(backend, nameOf(target), wait)
+    if (head.status === 101) {
+      checkAccepted(head, offer)
+      const rawHeaders = responseHeaders(head.rawHeaders)
+      rawHeaders.push('Connection', 'Upgrade', 'Upgrade', 'websocket')
+      return { kind: 'accepted', status: 101, reason: head.reason, rawHeaders, backend, rest }
+    }
+    return decline(head, rest, backend, options.read)
+  } catch (error) {
+    backend.destroy()
+    throw error
+  }
+}
+
+/** Reads until the head is complete, then leaves the socket paused. */
+async function readHead(
+  backend: Socket,
+  name: string,
+  wait: Wait
+): Promise<{ head: ResponseHead; rest: Buffer }> {
+  return new Promise((resolve, reject) => {
+    const parser = new ResponseHeadParser()
+    const timer = setTimeout(() => {
+      fail(new TunnelError('ERR_RINGWAY_ANSWER_TIMEOUT', `${name} did not answer within ${wait.timeout} ms`))
+    }, wait.timeout)
+
+    function settle(): void {
+      clearTimeout(timer)
+      backend.off('data', read).off('error', lost).off('end', lost).off('close', lost)
+      wait.signal?.removeEventListener('abort', abort)
+    }
+    function read(chunk: Buffer): void {
+      try {
+        const answer = parser.push(chunk)
+        if (answer === undefined) return
+        backend.pause()
+        settle()
+        resolve(answer)
+      } catch (error) {
+        fail(error)
+      }
+    }
+    function fail(reason: unknown): void {
+      settle()
+      // oxlint-disable-next-line typescript/prefer-promise-reject-errors -- the signal's reason, whatever it is
+      reject(reason)
+    }
+    function lost(cause?: unknown): void {
+      const message = `${name} closed the connection ${parser.started ? 'in the middle of' : 'without'} an answer`
+      fail(new TunnelError('ERR_RINGWAY_ANSWER_MISSING', message, cause instanceof Error ? { cause } : {}))
+    }
+    function abort(): void {
+      fail(wait.signal!.reason)
+    }
+    if (wait.signal?.aborted) return abort()
+    wait.signal?.addEventListener('abort', abort)
+    backend.on('data', read).on('error', lost).on('end', lost).on('close', lost)
+    return undefined
+  })
+}
+
+/** RFC 6455 section 4.1, what a client must check of the answer. nginx and HAProxy pass all of it on. */
+function checkAccepted(head: ResponseHead, offer: Offer): void {
+  if (head.httpVersion !== '1.1') throw malformed('a 101 must be HTTP/1.1')
+  const upgrade = valuesOf(head.rawHeaders, 'upgrade')
+  if (upgrade.length !== 1 || upgrade[0]!.toLowerCase() !== 'websocket') {
+    throw malformed('its Upgrade header is not "websocket"')
+  }
+  const connection = valuesOf(head.rawHeaders, 'connection').flatMap(value => tokens(value.toLowerCase()))
+  if (!connection.includes('upgrade')) throw malformed('its Connection header does not contain "upgrade"')
+  const accept = valuesOf(head.rawHeaders, 'sec-websocket-accept')
+  if (accept.length !== 1 || accept[0] !== acceptKey(offer.key)) {
+    throw malformed('its Sec-WebSocket-Accept is not the one for this key')
+  }
+  const protocols = valuesOf(head.rawHeaders, 'sec-websocket-protocol')
+  if (protocols.length > 1 || (protocols.length === 1 && !offer.protocols.includes(protocols[0]!))) {
+    throw malformed('it chooses a subprotocol that was not offered')
+  }
+  const extensions = valuesOf(head.rawHeaders, 'sec-websocket-extensions').flatMap(extensionNames)
+  if (!extensions.every(name => offer.extensions.includes(name))) {
+    throw malformed('it chooses an extension that was not offered')
+  }
+}
+
+/**
+ * The `Sec-WebSocket-Accept` for a `Sec-WebSocket-Key`.
+ *
+ * @param key - the header's value as sent
+ * @see RFC 6455 section 4.2.2, item 5.4
+ */
+export function acceptKey(key: string): string {
+  return hash('sha1', `${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`, 'base64')
+}
+
+function decline(head: ResponseHead, rest: Buffer, backend: Socket, read: number): Declined {
+  const framing = framingOf(head)
+  const rawHeaders = responseHeaders(head.rawHeaders)
+  // The one hop-by-hop header that a client needs to see: which versions or protocols would have been taken.
+  if (head.status === 426) {
+    for (const value of valuesOf(head.rawHeaders, 'upgrade')) rawHeaders.push('Upgrade', value)
+  }
+  backend.setTimeout(read, () => {
+    backend.destroy(
+      new TunnelError('ERR_RINGWAY_ANSWER_TIMEOUT', `The answer's body was silent for ${read} ms`)
+    )
+  })
+  if (rest.length > 0) backend.unshift(rest)
+  const body = readBody(backend, framing)
+  return { kind: 'declined', status: head.status, reason: head.reason, rawHeaders, body, backend }
+}

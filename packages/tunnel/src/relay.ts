@@ -1,0 +1,84 @@
+import type { Duplex } from 'node:stream'
+
+/**
+ * One direction of a splice over plain streams: what comes from one side is written to the other, and reading
+ * stops while the other takes no more. Holds at most what the two streams' own buffers hold.
+ */
+export class StreamRelay {
+  /** Bytes taken from the source so far. */
+  bytes = 0
+  /** Whether the source has said its last (FIN). */
+  ended = false
+  readonly #from: Duplex
+  readonly #to: Duplex
+  readonly #onEnd: () => void
+  #stopped = false
+  #seenBytes = 0
+  #seenWaiting = 0
+  /** When something last came through, and when the destination was last seen to take what there was. */
+  movedAt: number = performance.now()
+  takenAt: number = this.movedAt
+
+  /**
+   * @param from - the source; its flow starts with {@link start}
+   * @param to - the destination; never ended here
+   * @param onEnd - called once, when the source has ended
+   */
+  constructor(from: Duplex, to: Duplex, onEnd: () => void) {
+    this.#from = from
+    this.#to = to
+    this.#onEnd = onEnd
+  }
+
+  /** @param head - bytes of the source that were read before the splice, written first */
+  start(head: Buffer): void {
+    this.#from.on('data', this.#read).on('end', this.#end)
+    this.#to.on('drain', this.#drained)
+    if (head.length > 0) this.#read(head)
+    if (this.#from.readableEnded) this.#end()
+    else if (!this.#to.writableNeedDrain) this.#from.resume()
+  }
+
+  /** Bytes that wait because the destination takes none. */
+  get waiting(): number {
+    return this.#to.writableLength
+  }
+
+  /**
+   * Notes what has changed since the last call: so a message costs no look at a clock, and a time noted is never
+   * before the change itself.
+   *
+   * @param now - milliseconds of `performance.now()`
+   */
+  sweep(now: number): void {
+    const { waiting } = this
+    const moved = this.bytes !== this.#seenBytes || waiting !== this.#seenWaiting
+    if (moved) this.movedAt = now
+    if (moved || waiting === 0) this.takenAt = now
+    this.#seenBytes = this.bytes
+    this.#seenWaiting = waiting
+  }
+
+  /** Takes nothing more from the source. Bytes already written stay with the destination. */
+  stop(): void {
+    this.#stopped = true
+    this.#from.off('data', this.#read).off('end', this.#end).pause()
+    this.#to.off('drain', this.#drained)
+  }
+
+  readonly #read = (chunk: Buffer): void => {
+    if (this.#to.writableEnded) return // we are closing: the source is only read to see its end
+    this.bytes += chunk.length
+    if (!this.#to.write(chunk)) this.#from.pause()
+  }
+
+  readonly #drained = (): void => {
+    if (!this.#stopped) this.#from.resume()
+  }
+
+  readonly #end = (): void => {
+    if (this.ended) return
+    this.ended = true
+    this.#onEnd()
+  }
+}
