@@ -1,5 +1,10 @@
 export { Upstream } from './upstream.ts'
+export type { AcquireOptions, UpstreamEvents } from './upstream.ts'
 export type { Lease, Outcome } from './lease.ts'
+export type { ServerAddress } from './address.ts'
+export type { Reason, ServerState, UpstreamServer } from './server.ts'
+export type { ServerStats, ServerTotals, UpstreamStats } from './stats.ts'
+export type { ProbeReport } from './probe.ts'
 export type {
   HealthOptions,
   ServerOptions,
@@ -9,12 +14,3 @@ export type {
   UnixServerOptions,
   UpstreamOptions
 } from './options.ts'
-export type { Reason, ServerAddress, ServerState, UpstreamServer } from './server.ts'
-export type {
-  AcquireOptions,
-  ProbeReport,
-  ServerStats,
-  ServerTotals,
-  UpstreamEvents,
-  UpstreamStats
-} from './upstream.ts'

@@ -1,7 +1,8 @@
+import type { ServerAddress } from './address.ts'
+import type { HealthConfig, ServerConfig } from './config.ts'
 import type { ServerTls } from './options.ts'
-
-/** Where a server listens. */
-export type ServerAddress = { readonly host: string; readonly port: number } | { readonly socketPath: string }
+import type { ProbeReport } from './probe.ts'
+import type { ServerStats } from './stats.ts'
 
 /** See the diagram in the README. Only `up` and `starting` take all traffic; `probation` takes one try at a time. */
 export type ServerState = 'starting' | 'up' | 'down' | 'probation'
@@ -27,4 +28,211 @@ export interface UpstreamServer {
   readonly active: number
   /** Tries under way whose end isn't known yet. */
   readonly handshakes: number
+}
+
+/** One try on a server, as the server remembers it. */
+export interface Attempt {
+  /** How often the server had been marked when the try began. */
+  readonly marks: number
+}
+
+/** A passive mark: failed tries took the server out at `since`. Times are of the monotonic clock. */
+interface Mark {
+  readonly since: number
+  readonly until: number
+}
+
+/** How a server is run within its upstream. */
+export interface ServerSurroundings {
+  /** The probes' options; undefined without probes. */
+  readonly health: Pick<HealthConfig, 'rise' | 'fall'> | undefined
+  /** Whether it is the upstream's only server, which is never marked: there is nothing to gain from it. */
+  readonly alone: boolean
+  /** Told of each move in or out of use, after the move is done. Must not throw. */
+  readonly announce: (server: UpstreamServer, inUse: boolean, reason: Reason) => void
+}
+
+/**
+ * The state machine of one server. Two things keep it out of use, each with its own way back:
+ *
+ * ```text
+ * probes    starting ──1 good──▶ up ──fall bad──▶ down ──rise good──▶ up     (starting ──fall bad──▶ down)
+ * traffic   no mark ──maxFails within failTimeout──▶ marked
+ *           with probes:     marked ──rise good probes──▶ no mark
+ *           without probes:  marked ──failTimeout──▶ probation ──a success──▶ no mark
+ *                                                    probation ──a failure──▶ marked
+ * ```
+ *
+ * Marks end by looking at the clock when somebody asks, so no timer is needed for them.
+ */
+export class Server implements UpstreamServer {
+  readonly id: string
+  readonly weight: number
+  readonly address: ServerAddress
+  readonly tls: ServerTls | undefined
+  active = 0
+  handshakes = 0
+
+  readonly #config: ServerConfig
+  readonly #around: ServerSurroundings
+  readonly #totals = { leases: 0, opened: 0, failed: 0 }
+
+  #probed: 'starting' | 'up' | 'down'
+  #good = 0
+  #bad = 0
+  #lastProbe: ProbeReport | null = null
+
+  #mark: Mark | undefined
+  #marks = 0
+  #trial: Attempt | undefined
+  #failures: number[] = []
+  #inUse: boolean
+
+  constructor(config: ServerConfig, around: ServerSurroundings) {
+    this.id = config.id
+    this.weight = config.weight
+    this.address = config.address
+    this.tls = config.tls
+    this.#config = config
+    this.#around = around
+    this.#probed = around.health === undefined ? 'up' : 'starting'
+    this.#inUse = !config.down
+  }
+
+  get state(): ServerState {
+    if (this.#config.down || this.#probed === 'down') return 'down'
+    if (this.#mark === undefined) return this.#probed
+    if (this.#around.health !== undefined) return 'down'
+    return performance.now() < this.#mark.until ? 'down' : 'probation'
+  }
+
+  get usable(): boolean {
+    const state = this.state
+    return state === 'probation' ? this.#trial === undefined : state !== 'down'
+  }
+
+  /** Open tunnels and handshakes: what strategies call the load. */
+  get load(): number {
+    return this.active + this.handshakes
+  }
+
+  /** A try begins; in probation it is the one trial. */
+  begin(): Attempt {
+    const attempt = { marks: this.#marks }
+    if (this.state === 'probation') this.#trial = attempt
+    this.handshakes++
+    this.#totals.leases++
+    return attempt
+  }
+
+  /** The try became a tunnel, which is its success: the tunnel's end may be days away. */
+  opened(): void {
+    this.handshakes--
+    this.active++
+    this.#totals.opened++
+    this.#succeed()
+  }
+
+  /** The tunnel ended, however it did. */
+  closed(): void {
+    this.active--
+  }
+
+  /** The try ended well without a tunnel: the server answered with another status, honestly. */
+  answered(): void {
+    this.handshakes--
+    this.#succeed()
+  }
+
+  /** The try ended, and nobody can say whether the server is well. */
+  cancelled(attempt: Attempt): void {
+    this.handshakes--
+    if (attempt === this.#trial) this.#trial = undefined
+  }
+
+  /** The try failed by the server's fault. */
+  failed(attempt: Attempt): void {
+    this.handshakes--
+    this.#totals.failed++
+    const { maxFails, failTimeout } = this.#config
+    if (maxFails === 0 || failTimeout === 0 || this.#around.alone) return
+    // It began before the last mark, so it tells of the outage that the mark is about, not of the server since.
+    // A silent server's handshakes fail a minute later, maybe long after it came back.
+    if (attempt.marks !== this.#marks) return
+
+    this.#failures = [...this.#recentFailures(), performance.now()]
+    if (attempt !== this.#trial && this.#failures.length < maxFails) return
+    this.#putMark()
+  }
+
+  /** A probe ended. `startedAt` is of the monotonic clock. */
+  probed(report: ProbeReport, startedAt: number): void {
+    const { health } = this.#around
+    if (health === undefined) return
+    this.#lastProbe = report
+    if (!report.ok) {
+      this.#good = 0
+      this.#bad++
+      if (this.#bad >= health.fall) this.#probed = 'down'
+      return this.#tell('probe')
+    }
+    this.#bad = 0
+    if (this.#mark !== undefined && startedAt < this.#mark.since) return
+    this.#good++
+    if (this.#probed === 'starting' || this.#good >= health.rise) this.#probed = 'up'
+    if (this.#mark !== undefined && this.#good >= health.rise) this.#clearMark()
+    this.#tell('probe')
+  }
+
+  /** What is known now, as plain data. */
+  stats(): ServerStats {
+    return {
+      id: this.id,
+      address: this.address,
+      weight: this.weight,
+      state: this.state,
+      usable: this.usable,
+      active: this.active,
+      handshakes: this.handshakes,
+      fails: this.#recentFailures().length,
+      totals: { ...this.#totals },
+      probe: this.#lastProbe
+    }
+  }
+
+  #succeed(): void {
+    this.#failures = []
+    // With probes a mark is theirs to clear: a try that began before the mark proves less than `rise` probes.
+    if (this.#mark === undefined || this.#around.health !== undefined) return
+    this.#clearMark()
+    this.#tell('traffic')
+  }
+
+  #putMark(): void {
+    const now = performance.now()
+    this.#mark = { since: now, until: now + this.#config.failTimeout }
+    this.#marks++
+    this.#good = 0
+    this.#trial = undefined
+    this.#tell('failures')
+  }
+
+  #clearMark(): void {
+    this.#mark = undefined
+    this.#trial = undefined
+    this.#failures = []
+  }
+
+  #recentFailures(): number[] {
+    const oldest = performance.now() - this.#config.failTimeout
+    return this.#failures.filter(time => time >= oldest)
+  }
+
+  /** Probation is still out of use: it is one try, whose success ends it. */
+  #tell(reason: Reason): void {
+    const inUse = !this.#config.down && this.#probed !== 'down' && this.#mark === undefined
+    if (inUse === this.#inUse) return
+    this.#inUse = inUse
+    this.#around.announce(this, inUse, reason)
+  }
 }

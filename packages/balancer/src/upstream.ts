@@ -1,66 +1,19 @@
+import { channel } from 'node:diagnostics_channel'
 import { EventEmitter } from 'node:events'
 
+import { RingwayError, order } from '@ringway/core'
+import type { Member, Strategy, Table } from '@ringway/core'
+
+import { checkUpstream } from './config.ts'
+import type { UpstreamConfig } from './config.ts'
+import { ServerLease } from './lease.ts'
 import type { Lease } from './lease.ts'
 import type { UpstreamOptions } from './options.ts'
-import type { Reason, ServerAddress, ServerState, UpstreamServer } from './server.ts'
-
-/** How one probe went. */
-export interface ProbeReport {
-  /** Whether it was good. */
-  readonly ok: boolean
-  /** When it began, in milliseconds since 1970. */
-  readonly at: number
-  /** How long it took, in milliseconds. */
-  readonly took: number
-  /** The status, when there was an answer. */
-  readonly status?: number
-  /** What was wrong, when it wasn't good. */
-  readonly error?: string
-}
-
-/** One server in {@link UpstreamStats}. */
-export interface ServerStats {
-  /** Its id. */
-  readonly id: string
-  /** Where it listens. */
-  readonly address: ServerAddress
-  /** Its share of the keys. */
-  readonly weight: number
-  /** What is known of its health. */
-  readonly state: ServerState
-  /** Whether a new try may go to it now. */
-  readonly usable: boolean
-  /** Open tunnels. */
-  readonly active: number
-  /** Tries under way. */
-  readonly handshakes: number
-  /** Failures that count now: within the last `failTimeout` and since the last success. */
-  readonly fails: number
-  /** Since the start. */
-  readonly totals: ServerTotals
-  /** The last probe; null before the first and without probes. */
-  readonly probe: ProbeReport | null
-}
-
-/** Counts since the upstream's start. */
-export interface ServerTotals {
-  /** Leases taken. */
-  readonly leases: number
-  /** Leases that became tunnels. */
-  readonly opened: number
-  /** Leases that failed before they were tunnels. */
-  readonly failed: number
-}
-
-/** What {@link Upstream.stats} gives: plain data, fit for JSON. */
-export interface UpstreamStats {
-  /** The strategy's name. */
-  readonly strategy: string
-  /** The name of the strategy for requests without a key. */
-  readonly keyless: string
-  /** In the order of the options. */
-  readonly servers: readonly ServerStats[]
-}
+import { Probe } from './probe.ts'
+import { httpCheck } from './probes/http.ts'
+import { Server } from './server.ts'
+import type { Reason, UpstreamServer } from './server.ts'
+import type { UpstreamStats } from './stats.ts'
 
 /** The events of an {@link Upstream}, with their arguments. */
 export interface UpstreamEvents {
@@ -72,49 +25,164 @@ export interface UpstreamEvents {
 
 /** What {@link Upstream.acquire} may be told. */
 export interface AcquireOptions {
-  /** Servers not to take, as they were tried already. */
+  /** Servers not to take, as they were tried already. Default: none. */
   except?: ReadonlySet<UpstreamServer>
-  /** Ends the wait for a lease. */
+  /** Ends the wait for a lease: the promise rejects with the signal's reason. */
   signal?: AbortSignal
 }
 
-/** A set of servers, what is known of their health, and who takes the next key. */
+/** A strategy with what it made of the servers. */
+interface Placement {
+  readonly strategy: Strategy
+  readonly table: Table
+}
+
+const channels = { 'server:up': channel('ringway:server:up'), 'server:down': channel('ringway:server:down') }
+
+/**
+ * A set of servers, what is known of their health, and who takes the next key.
+ *
+ * Emits `server:down` and `server:up` with the server and the reason, and publishes the same as
+ * `{ upstream, server, reason }` on the diagnostics channels `ringway:server:down` and `ringway:server:up`. A
+ * listener that throws is an uncaught exception, but does no harm to the upstream.
+ */
 export class Upstream extends EventEmitter<UpstreamEvents> {
   /** All servers, in the order of the options. */
   readonly servers: readonly UpstreamServer[]
   /** Whether the strategy looks at keys; when not, none need be computed. */
   readonly keyed: boolean
 
+  readonly #servers: ReadonlyMap<Member, Server>
+  readonly #placement: Placement
+  readonly #keyless: Placement
+  readonly #probes: readonly Probe[]
+  #disposal: Promise<void> | undefined
+
   /**
    * Checks the options, builds the tables and starts the probes.
    *
-   * @param options - see each field
+   * @param options - see each field; a bad one throws a `ConfigError` that names it
    * @param path - put before the names of fields in errors, such as `upstream`. Default: none
    */
-  constructor(options: UpstreamOptions, path?: string) {
+  constructor(options: UpstreamOptions, path = '') {
     super()
-    this.servers = []
-    this.keyed = true
-    throw new Error(`not written yet ${String(path)} ${String(options)}`)
+    const config = checkUpstream(options, path)
+    this.#servers = this.#makeServers(config)
+    this.servers = [...this.#servers.values()]
+    const members = [...this.#servers.keys()]
+    this.#placement = place(config.strategy, members)
+    this.#keyless = place(config.keyless, members)
+    this.keyed = config.strategy.keyed !== false
+    // Last, since nothing above may throw with probes running.
+    this.#probes = this.#startProbes(config)
   }
 
-  /** Takes a place on the server that the key belongs to, or on the next usable one. */
-  acquire(_key: string | undefined, _options: AcquireOptions = {}): Promise<Lease | undefined> {
-    return Promise.resolve(undefined)
+  /**
+   * Takes a place on the server that the key belongs to, or on the next usable one in the key's order. The place
+   * counts as a handshake when this call returns. Gives `undefined` when no server is usable, or after disposal.
+   *
+   * Rejects with the signal's reason when it is aborted already, and with what a strategy throws; then no place
+   * is taken.
+   *
+   * @param key - the client's key; without one (undefined or '') the keyless strategy chooses
+   * @param options - servers to leave out, and a signal
+   */
+  acquire(key: string | undefined, options: AcquireOptions = {}): Promise<Lease | undefined> {
+    return new Promise(resolve => resolve(this.#take(key, options)))
   }
 
-  /** The key's whole order of preference, whatever the servers' state. */
-  order(_key: string): UpstreamServer[] {
-    return []
+  /**
+   * The key's whole order of preference, whatever the servers' state. Throws `ERR_RINGWAY_STRATEGY` when the
+   * strategy looks at no key and so has no order.
+   *
+   * @param key - the client's key
+   */
+  order(key: string): UpstreamServer[] {
+    const { strategy, table } = this.#placement
+    if (!this.keyed) throw strategyError(strategy, 'looks at no key, so a key has no order of servers')
+    return order(table, key).map(member => this.#serverOf(member, strategy))
   }
 
   /** What is known now, as plain data. */
   stats(): UpstreamStats {
-    return { strategy: '', keyless: '', servers: [] }
+    return {
+      strategy: this.#placement.strategy.name,
+      keyless: this.#keyless.strategy.name,
+      servers: Array.from(this.#servers.values(), server => server.stats())
+    }
   }
 
-  /** Ends the probes and waits for those under way. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.resolve()
+  /**
+   * Ends the probes and waits until nothing is left of those under way. `acquire()` gives undefined from now on,
+   * no more events come; leases that are out may still be settled.
+   */
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#disposal ??= Promise.all(this.#probes.map(probe => probe.stop())).then(() => undefined)
+    return this.#disposal
   }
+
+  #take(key: string | undefined, { except, signal }: AcquireOptions): Lease | undefined {
+    signal?.throwIfAborted()
+    if (this.#disposal !== undefined) return undefined
+
+    const { strategy, table } = this.keyed && !key ? this.#keyless : this.#placement
+    const usable = (member: Member): boolean => {
+      const server = this.#serverOf(member, strategy)
+      return server.usable && !except?.has(server)
+    }
+    const picked = table.pick(key ?? '', usable, member => this.#serverOf(member, strategy).load)
+    if (picked === undefined) return undefined
+    // A strategy of the user's that ignores `usable` would send the same client to a dead server for ever.
+    if (!usable(picked)) throw strategyError(strategy, `picked ${picked.id}, which is not usable now`)
+    return new ServerLease(this.#serverOf(picked, strategy))
+  }
+
+  #serverOf(member: Member, strategy: Strategy): Server {
+    const server = this.#servers.get(member)
+    if (server === undefined)
+      throw strategyError(strategy, 'made a member of its own; use those given to build()')
+    return server
+  }
+
+  #makeServers({ servers, health }: UpstreamConfig): ReadonlyMap<Member, Server> {
+    const around = { health, alone: servers.length === 1, announce: this.#announce.bind(this) }
+    return new Map(
+      servers.map(server => [
+        Object.freeze({ id: server.id, weight: server.weight }),
+        new Server(server, around)
+      ])
+    )
+  }
+
+  #startProbes({ servers, health }: UpstreamConfig): Probe[] {
+    if (health === undefined) return []
+    const probes = [...this.#servers.values()]
+      .filter((_, i) => servers[i]?.down === false)
+      .map(server => new Probe(httpCheck(server, health), health, (report, at) => server.probed(report, at)))
+    for (const probe of probes) probe.start()
+    return probes
+  }
+
+  #announce(server: UpstreamServer, inUse: boolean, reason: Reason): void {
+    if (this.#disposal !== undefined) return
+    const name = inUse ? 'server:up' : 'server:down'
+    channels[name].publish({ upstream: this, server, reason })
+    try {
+      this.emit(name, server, reason)
+    } catch (error) {
+      // We are called from within probes and settled leases, which a listener's bug must not stop; but nor must it
+      // be hidden. Channels treat their subscribers the same.
+      process.nextTick(() => {
+        throw error
+      })
+    }
+  }
+}
+
+function place(strategy: Strategy, members: readonly Member[]): Placement {
+  return { strategy, table: strategy.build(members) }
+}
+
+function strategyError(strategy: Strategy, problem: string): RingwayError {
+  return new RingwayError('ERR_RINGWAY_STRATEGY', `strategy ${strategy.name} ${problem}`)
 }

@@ -1,0 +1,98 @@
+import type { HealthConfig } from './config.ts'
+
+/** How one probe went. */
+export interface ProbeReport {
+  /** Whether it was good. */
+  readonly ok: boolean
+  /** When it began, in milliseconds since 1970. */
+  readonly at: number
+  /** How long it took, in milliseconds. */
+  readonly took: number
+  /** The status, when there was an answer. */
+  readonly status?: number
+  /** What was wrong, when it wasn't good. */
+  readonly error?: string
+}
+
+/** What one kind of probe finds out. It rejects when there is no whole answer, at the latest at the abort. */
+export type Check = (signal: AbortSignal) => Promise<Pick<ProbeReport, 'ok' | 'status' | 'error'>>
+
+/** Told of each probe that ended by itself. `startedAt` is of the monotonic clock. Must not throw. */
+export type Report = (report: ProbeReport, startedAt: number) => void
+
+/** Probes one server again and again, one probe at a time. How it is done is the check's affair, when is ours. */
+export class Probe {
+  readonly #check: Check
+  readonly #times: Pick<HealthConfig, 'interval' | 'timeout'>
+  readonly #report: Report
+  #timer: NodeJS.Timeout | undefined
+  #stop: AbortController = new AbortController()
+  #running: Promise<void> | undefined
+
+  constructor(check: Check, times: Pick<HealthConfig, 'interval' | 'timeout'>, report: Report) {
+    this.#check = check
+    this.#times = times
+    this.#report = report
+  }
+
+  /**
+   * The first probe comes within the first second, at a random moment: a fleet of gateways that starts together
+   * shouldn't knock at one server together.
+   */
+  start(): void {
+    this.#schedule(Math.random() * Math.min(this.#times.interval, 1000))
+  }
+
+  /** No more probes, and no report of the one under way; resolves when nothing of it is left. */
+  async stop(): Promise<void> {
+    clearTimeout(this.#timer)
+    this.#stop.abort()
+    await this.#running
+  }
+
+  #schedule(delay: number): void {
+    this.#timer = setTimeout(() => {
+      this.#running = this.#run()
+    }, delay)
+    this.#timer.unref()
+  }
+
+  async #run(): Promise<void> {
+    const startedAt = performance.now()
+    const report = await this.#probe(startedAt)
+    if (this.#stop.signal.aborted) return
+    this.#schedule(this.#pause() - (performance.now() - startedAt))
+    this.#report(report, startedAt)
+  }
+
+  async #probe(startedAt: number): Promise<ProbeReport> {
+    const { timeout } = this.#times
+    const at = Date.now()
+    const took = (): number => Math.round(performance.now() - startedAt)
+    const limit = new AbortController()
+    const abort = (): void => limit.abort()
+    const timer = setTimeout(abort, timeout)
+    timer.unref()
+    this.#stop.signal.addEventListener('abort', abort)
+    try {
+      return { ...(await this.#check(limit.signal)), at, took: took() }
+    } catch (error) {
+      const problem = limit.signal.aborted ? `no whole answer within ${timeout} ms` : describe(error)
+      return { ok: false, at, took: took(), error: problem }
+    } finally {
+      clearTimeout(timer)
+      this.#stop.signal.removeEventListener('abort', abort)
+    }
+  }
+
+  /** ± 10 %, new each time, so that gateways that happen to be in step don't stay so. */
+  #pause(): number {
+    return this.#times.interval * (0.9 + Math.random() * 0.2)
+  }
+}
+
+/** A refused connect to a name with several addresses is an AggregateError without a message. */
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  return error.message || String((error as NodeJS.ErrnoException).code)
+}

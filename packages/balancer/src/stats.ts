@@ -1,0 +1,47 @@
+import type { ServerAddress } from './address.ts'
+import type { ProbeReport } from './probe.ts'
+import type { ServerState } from './server.ts'
+
+/** Counts since the upstream's start. */
+export interface ServerTotals {
+  /** Leases taken. */
+  readonly leases: number
+  /** Leases that became tunnels. */
+  readonly opened: number
+  /** Leases that failed before they were tunnels. */
+  readonly failed: number
+}
+
+/** One server in the upstream's statistics. */
+export interface ServerStats {
+  /** Its id. */
+  readonly id: string
+  /** Where it listens. */
+  readonly address: ServerAddress
+  /** Its share of the keys. */
+  readonly weight: number
+  /** What is known of its health. */
+  readonly state: ServerState
+  /** Whether a new try may go to it now. */
+  readonly usable: boolean
+  /** Open tunnels. */
+  readonly active: number
+  /** Tries under way. */
+  readonly handshakes: number
+  /** Failures that count now: within the last `failTimeout`, and since the last success. */
+  readonly fails: number
+  /** Since the start. */
+  readonly totals: ServerTotals
+  /** The last probe; null before the first, and without probes. */
+  readonly probe: ProbeReport | null
+}
+
+/** What `upstream.stats()` gives: plain data, fit for JSON. */
+export interface UpstreamStats {
+  /** The strategy's name. */
+  readonly strategy: string
+  /** The name of the strategy for requests without a key. */
+  readonly keyless: string
+  /** In the order of the options. */
+  readonly servers: readonly ServerStats[]
+}
