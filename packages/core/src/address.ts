@@ -1,0 +1,103 @@
+const OCTET = '(?:25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)'
+const IPV4 = new RegExp(`^${OCTET}(?:\\.${OCTET}){3}$`)
+const GROUP = /^[0-9a-f]{1,4}$/i
+const ZONE = /^[\w.~:-]+$/
+const MAPPED = '::ffff:'
+
+/** Eight groups of four digits and their colons, the last two as IPv4. */
+const LONGEST_IPV6 = 45
+
+/**
+ * A client's address in the one form that is used as a key, whatever form it came in.
+ *
+ * - IPv4 is returned as it is. IPv4 inside IPv6 (`::ffff:192.0.2.7`, `::FFFF:c000:207`), which is how a
+ *   dual-stack socket names an IPv4 client, becomes plain IPv4. nginx keeps the `::ffff:` there, so that the
+ *   same client has another key on its dual-stack listeners.
+ * - IPv6 is written as nginx writes it in `$remote_addr` (`ngx_inet6_ntop`, nearly the system's `inet_ntop`):
+ *   lower case, no leading zeros, the first of the longest runs of zeros cut. The zone (`%eth0`) goes away: it is
+ *   this machine's name for a network, and the client has none.
+ * - Anything that isn't an address is returned unchanged. Parsing is strict: no octet with a leading zero, no
+ *   short forms, one `::` at most, no brackets, no port.
+ *
+ * Never throws, and takes time in proportion to the text's length at most.
+ *
+ * @param text - an address, or anything else
+ */
+export function canonicalAddress(text: string): string {
+  // Without a colon it is IPv4, which has one form only, or no address at all.
+  if (!text.includes(':')) return text
+  if (text.startsWith(MAPPED)) {
+    const dotted = text.slice(MAPPED.length)
+    if (IPV4.test(dotted)) return dotted
+  }
+  const groups = parseIPv6(text)
+  return groups === undefined ? text : writeIPv6(groups)
+}
+
+/** The eight groups of an IPv6 address; `undefined` if the text isn't one (RFC 4291 2.2, RFC 4007 11). */
+function parseIPv6(text: string): number[] | undefined {
+  const percent = text.indexOf('%')
+  if (percent !== -1 && !ZONE.test(text.slice(percent + 1))) return undefined
+  const address = percent === -1 ? text : text.slice(0, percent)
+  if (address.length > LONGEST_IPV6) return undefined
+
+  const cut = address.indexOf('::')
+  if (cut === -1) {
+    const groups = parseGroups(address, true)
+    return groups?.length === 8 ? groups : undefined
+  }
+  // A second '::' leaves an empty group in what follows the first, which no group may be.
+  const before = parseGroups(address.slice(0, cut), false)
+  const after = parseGroups(address.slice(cut + 2), true)
+  if (before === undefined || after === undefined) return undefined
+  const missing = 8 - before.length - after.length
+  if (missing < 1) return undefined
+  return [...before, ...Array.from({ length: missing }, () => 0), ...after]
+}
+
+/** The groups between colons, none for the empty text; `dotted` where the last may be an IPv4 address. */
+function parseGroups(text: string, dotted: boolean): number[] | undefined {
+  if (text === '') return []
+  const groups: number[] = []
+  const parts = text.split(':')
+  for (const [index, part] of parts.entries()) {
+    if (GROUP.test(part)) {
+      groups.push(Number.parseInt(part, 16))
+    } else if (dotted && index === parts.length - 1 && IPV4.test(part)) {
+      const [a, b, c, d] = part.split('.').map(Number) as [number, number, number, number]
+      groups.push(a * 256 + b, c * 256 + d)
+    } else {
+      return undefined
+    }
+  }
+  return groups
+}
+
+/** Text of eight groups, after nginx's `ngx_inet6_ntop`, but mapped IPv4 as plain IPv4. */
+function writeIPv6(groups: readonly number[]): string {
+  const [start, length] = longestZeros(groups)
+  const high = groups[6]!
+  const low = groups[7]!
+  const dotted = `${high >> 8}.${high & 0xff}.${low >> 8}.${low & 0xff}`
+  if (start === 0 && length === 5 && groups[5] === 0xffff) return dotted
+  // What has only its last 32 bits is taken for an IPv4-compatible address. The odd rule for 16 bits is nginx's.
+  const compatible = length === 6 || (length === 7 && low >> 8 !== 0 && (low & 0xff) !== 1)
+  if (start === 0 && compatible) return `::${dotted}`
+  if (length < 2) return writeGroups(groups) // a single zero is not cut (RFC 5952 4.2.2)
+  return `${writeGroups(groups.slice(0, start))}::${writeGroups(groups.slice(start + length))}`
+}
+
+function writeGroups(groups: readonly number[]): string {
+  return groups.map(group => group.toString(16)).join(':')
+}
+
+/** Where the longest run of zero groups starts and how long it is; of equal ones the first. */
+function longestZeros(groups: readonly number[]): [start: number, length: number] {
+  let best: [number, number] = [0, 0]
+  let start = 0
+  for (const [index, group] of groups.entries()) {
+    if (group !== 0) start = index + 1
+    else if (index + 1 - start > best[1]) best = [start, index + 1 - start]
+  }
+  return best
+}
