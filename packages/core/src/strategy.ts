@@ -10,7 +10,8 @@ export interface Member {
  * Decides which member a key belongs to. The whole contract, for Ringway's own strategies and for yours.
  *
  * A keyed strategy (the default) is pure: the same members and the same key give the same answer in every
- * process, whatever the order in which the members are listed.
+ * process, whatever the order in which the members are listed. (`ketama` keeps to nginx here: in the rare case
+ * that two members share a point of its ring, the earlier one has it.)
  */
 export interface Strategy {
   /** Shown in errors and statistics. */
