@@ -1,0 +1,173 @@
+import type { IncomingMessage } from 'node:http'
+import { ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { canonicalAddress } from '@ringway/core'
+import type { RequestHead } from '@ringway/tunnel'
+import { TunnelError } from '@ringway/tunnel'
+
+/** What the chain's responses are called by their socket; it isn't in Node's types. */
+interface Assigned {
+  _httpMessage?: ServerResponse | null
+}
+
+/** An error listener that a stream may be left with: what befalls a socket shows at its 'close'. */
+export function guard(stream: Duplex): void {
+  if (!stream.listeners('error').includes(ignore)) stream.on('error', ignore)
+}
+
+function ignore(): void {}
+
+/**
+ * The client's side of one upgrade, from the server's 'upgrade' event until its tunnel begins or it is refused.
+ * It is answered through an ordinary response on the upgrade's socket, so that an app's chain can guard it.
+ */
+export class UpgradeClient {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  /** Not always the event's stream: Node 26 gives another one when the request has a body. */
+  readonly socket: Socket
+  /** As a key; `undefined` on a Unix socket. Read now, as a closed socket has none. */
+  readonly address: string | undefined
+  /** The client's head, with the target as it was sent, whatever the host's routers make of `request.url`. */
+  readonly head: RequestHead
+  readonly proto: 'http' | 'https'
+  /** Aborted when the client is gone, or by {@link abort}. */
+  readonly signal: AbortSignal
+  /** Resolves when the answer was given, or can't be. */
+  readonly answered: Promise<void>
+  readonly #linger: number
+  readonly #controller = new AbortController()
+  #taken = false
+
+  /**
+   * @param request - of the 'upgrade' event
+   * @param stream - of the 'upgrade' event
+   * @param head - of the 'upgrade' event: what came behind the request
+   * @param linger - milliseconds that a refused client has to hear the answer and end
+   */
+  constructor(request: IncomingMessage, stream: Duplex, head: Buffer, linger: number) {
+    this.request = request
+    this.socket = request.socket
+    guard(this.socket)
+    guard(stream)
+    this.#linger = linger
+    const { remoteAddress } = this.socket
+    this.address = remoteAddress === undefined ? undefined : canonicalAddress(remoteAddress)
+    this.proto = 'encrypted' in this.socket ? 'https' : 'http'
+    this.head = headOf(request)
+    this.signal = this.#controller.signal
+    // Back into the socket's own buffer: one place for all that the client says before its tunnel begins.
+    if (head.length > 0 && stream === this.socket) this.socket.unshift(head)
+    if (stream !== this.socket) {
+      request.resume() // the body must pass before the socket says anything more
+      stream.resume()
+    }
+    this.socket.on('drain', this.#drained)
+    // A client that ends and has nothing more to say doesn't wait for an answer; nginx sees it the same way.
+    this.socket.once('end', this.#gone).once('close', this.#gone)
+
+    this.response = new ServerResponse(request)
+    this.response.on('error', ignore)
+    this.response.shouldKeepAlive = false // what follows on this connection may be frames
+    this.answered = new Promise(resolve => {
+      this.response.once('finish', () => {
+        this.#release()
+        resolve()
+      })
+      this.response.once('close', resolve)
+    })
+  }
+
+  /** Puts the response on the socket, once those of requests that came before on the same connection are done. */
+  async ready(): Promise<void> {
+    for (;;) {
+      const pending = (this.socket as Assigned)._httpMessage
+      if (!pending || this.socket.destroyed) break
+      await new Promise(resolve => pending.once('close', resolve))
+    }
+    this.signal.throwIfAborted()
+    this.response.assignSocket(this.socket)
+  }
+
+  /** Ends the wait for a backend with a reason of ours. */
+  abort(reason: Error): void {
+    this.#controller.abort(reason)
+  }
+
+  /** From now on a client that takes nothing of its answer for `limit` milliseconds is cut off. */
+  hurry(limit: number): void {
+    if (limit > 0) this.socket.setTimeout(limit, () => this.socket.destroy())
+  }
+
+  /**
+   * Waits for the 101 to be out, then lets the socket go: what the client said meanwhile is still in its buffer.
+   *
+   * @throws {@link TunnelError} `ERR_RINGWAY_CLIENT_GONE` when the client is gone or the host answered otherwise
+   */
+  async takeOver(): Promise<Socket> {
+    this.#taken = true
+    await this.answered
+    this.#quit()
+    if (this.response.statusCode === 101 && this.response.writableFinished && !this.socket.destroyed)
+      return this.socket
+    throw gone('The client did not get the 101')
+  }
+
+  /** The answer is out: the response lets the socket go. */
+  #release(): void {
+    const { socket, response } = this
+    if ((socket as Assigned)._httpMessage !== response) return
+    response.detachSocket(socket)
+    this.request.resume() // else it never says 'close', for which loggers wait
+    // As Node does behind each response: later, so that all who wait for 'finish' hear it first.
+    process.nextTick(() => {
+      response.destroy()
+      response.emit('close')
+    })
+    if (!this.#taken || response.statusCode !== 101) this.#dismiss()
+  }
+
+  /**
+   * Ends the connection behind an answer that is no 101. What the client still sends is read and dropped: closing
+   * on unread bytes would be a reset, which can overtake the answer.
+   */
+  #dismiss(): void {
+    this.#quit()
+    const { socket } = this
+    const timer = setTimeout(() => socket.destroy(), this.#linger).unref()
+    socket.once('close', () => clearTimeout(timer))
+    socket.end()
+    socket.resume()
+  }
+
+  #quit(): void {
+    this.socket.off('drain', this.#drained).off('end', this.#gone).off('close', this.#gone)
+  }
+
+  /** Node takes its own listener off at an upgrade; without, a body over 64 KiB would never go on. */
+  readonly #drained = (): void => {
+    this.response.emit('drain')
+  }
+
+  readonly #gone = (): void => {
+    this.#quit()
+    this.#controller.abort(gone('The client went away before its tunnel was open'))
+    this.socket.destroy()
+  }
+}
+
+/** The head of a request, with the target as the client sent it: Express cuts the mount path off `url`. */
+export function headOf(request: IncomingMessage): RequestHead {
+  const { originalUrl } = request as { originalUrl?: unknown }
+  return {
+    method: request.method ?? '',
+    target: typeof originalUrl === 'string' ? originalUrl : (request.url ?? ''),
+    httpVersion: request.httpVersion,
+    rawHeaders: request.rawHeaders
+  }
+}
+
+function gone(message: string): TunnelError {
+  return new TunnelError('ERR_RINGWAY_CLIENT_GONE', message)
+}

@@ -1,0 +1,171 @@
+import type { IncomingMessage } from 'node:http'
+import { Server as HttpServer } from 'node:http'
+import { Server as HttpsServer } from 'node:https'
+import type { Duplex } from 'node:stream'
+import { ConfigError } from '@ringway/core'
+import { guard } from './client.ts'
+
+/** A server that upgrades come from. */
+export type UpgradeServer = HttpServer | HttpsServer
+
+/** An owner of the upgrades below a path. */
+export interface Route {
+  /** On segment borders: `/a` owns `/a` and `/a/b`, not `/ab`. */
+  readonly path: string
+  /** Takes an upgrade, for good. */
+  take(request: IncomingMessage, stream: Duplex, head: Buffer): void
+}
+
+type UpgradeArguments = [request: IncomingMessage, stream: Duplex, head: Buffer]
+type Emit = (this: unknown, event: string | symbol, ...args: unknown[]) => boolean
+type ShouldUpgrade = (request: IncomingMessage) => boolean
+interface Hooked {
+  emit: Emit
+  /** Since Node 22.23 and 24; not in the types of Node 20. */
+  shouldUpgradeCallback?: ShouldUpgrade
+}
+
+/** Under this symbol a server's dispatcher is found by all copies of this package: there is one per server. */
+const KEY = Symbol.for('ringway.dispatcher.1')
+
+/**
+ * Gives each upgrade of one server to exactly one owner. A plain 'upgrade' listener can't: a `ws` server with a
+ * `path` answers 400 to every other path, whoever listens first. So this stands in front of the server's `emit`:
+ * an upgrade that has an owner here is never shown to other listeners, and any other goes to them untouched.
+ */
+export class Dispatcher {
+  readonly #server: UpgradeServer
+  readonly #refuse: Route['take']
+  #routes: Route[] = []
+  /** Seen by our `emit` and left to others, so the plain listener must leave them too. */
+  readonly #left = new WeakSet<IncomingMessage>()
+  #restore: (() => boolean) | undefined
+
+  private constructor(server: UpgradeServer, refuse: Route['take']) {
+    this.#server = server
+    this.#refuse = refuse
+  }
+
+  /**
+   * The server's dispatcher, made at the first call.
+   *
+   * @param refuse - answers 404 to an upgrade that nobody claims
+   */
+  static of(server: UpgradeServer, refuse: Route['take']): Dispatcher {
+    const holder = server as unknown as Record<symbol, Dispatcher | undefined>
+    return (holder[KEY] ??= new Dispatcher(server, refuse))
+  }
+
+  /** @throws ConfigError when the path has an owner */
+  add(route: Route): void {
+    if (this.#routes.some(other => other.path === route.path)) {
+      throw new ConfigError('path', `another gateway is attached to this server at ${route.path}`)
+    }
+    // The longest path first, so that the first match is the best.
+    this.#routes = [...this.#routes, route].sort((a, b) => b.path.length - a.path.length)
+    this.#restore ??= this.#install()
+  }
+
+  remove(route: Route): void {
+    this.#routes = this.#routes.filter(other => other !== route)
+    if (this.#routes.length === 0 && this.#restore?.()) this.#restore = undefined
+  }
+
+  /** Stands in front of the server's `emit`. The function given back undoes it, or says that it can't. */
+  #install(): () => boolean {
+    const server = this.#server as unknown as Hooked
+    const own = Object.getOwnPropertyDescriptor(server, 'emit')
+    const next = server.emit
+    const emit: Emit = (event, ...args) => {
+      if (event === 'upgrade' && this.#dispatch(...(args as UpgradeArguments))) return true
+      return next.call(server, event, ...args)
+    }
+    server.emit = emit
+
+    const shouldUpgrade = server.shouldUpgradeCallback
+    const ours: ShouldUpgrade = request => {
+      if (isWebSocket(request) && this.#ownerOf(request)) return true
+      // Node's own answer would be "yes" because of our listener, and then a page asked for with h2c had no answer.
+      if (!isWebSocket(request) && this.#isAlone()) return false
+      return shouldUpgrade!.call(server, request)
+    }
+    if (shouldUpgrade !== undefined) server.shouldUpgradeCallback = ours
+
+    // Node looks at the listener count. And a host may have bound the old `emit` (Fastify, for a second address).
+    this.#server.on('upgrade', this.#listener)
+    return () => {
+      if (server.emit !== emit) return false // somebody stands in front of us: stay, and let everything pass
+      if (own) Object.defineProperty(server, 'emit', own)
+      else delete (server as Partial<Hooked>).emit
+      if (server.shouldUpgradeCallback === ours) server.shouldUpgradeCallback = shouldUpgrade!
+      this.#server.off('upgrade', this.#listener)
+      return true
+    }
+  }
+
+  readonly #listener = (request: IncomingMessage, stream: Duplex, head: Buffer): void => {
+    if (!this.#left.has(request)) this.#dispatch(request, stream, head)
+  }
+
+  /** Whether the upgrade is dealt with, so that no other listener must see it. */
+  #dispatch(request: IncomingMessage, stream: Duplex, head: Buffer): boolean {
+    // Also for the upgrades of others: a socket whose owner has no listener would end the process at a reset.
+    guard(stream)
+    guard(request.socket)
+    const webSocket = isWebSocket(request)
+    const owner = webSocket ? this.#ownerOf(request) : undefined
+    if (owner) {
+      owner.take(request, stream, head)
+      return true
+    }
+    if (!this.#isAlone()) {
+      this.#left.add(request)
+      return false
+    }
+    if (webSocket || stream !== request.socket) this.#refuse(request, stream, head)
+    else asPlainRequest(this.#server, request, stream, head)
+    return true
+  }
+
+  /** Asked at each upgrade, since some arm their listener late. */
+  #isAlone(): boolean {
+    return this.#server.listeners('upgrade').every(listener => listener === this.#listener)
+  }
+
+  #ownerOf(request: IncomingMessage): Route | undefined {
+    return this.#routes.find(route => isBelow(request.url ?? '', route.path))
+  }
+}
+
+/** Whether a target lies at or below a path, on segment borders. */
+export function isBelow(target: string, root: string): boolean {
+  const path = target.split('?', 1)[0]!
+  return root === '/' || path === root || path.startsWith(`${root}/`)
+}
+
+/** Whether `Upgrade` names `websocket` at all. Whether it is a good handshake is for its owner to say. */
+function isWebSocket(request: IncomingMessage): boolean {
+  return (request.headers.upgrade ?? '').split(',').some(token => token.trim().toLowerCase() === 'websocket')
+}
+
+/**
+ * A request with an `Upgrade` that nobody wants is the plain request that it also is (RFC 9110 section 7.8). Node 20
+ * has no way to say so: the head goes back into the socket without the offer, and the socket to the server anew.
+ */
+function asPlainRequest(server: UpgradeServer, request: IncomingMessage, socket: Duplex, rest: Buffer): void {
+  let head = `${request.method} ${request.url} HTTP/${request.httpVersion}\r\n`
+  const raw = request.rawHeaders
+  for (let i = 0; i < raw.length; i += 2) {
+    const name = raw[i]!.toLowerCase()
+    let value = raw[i + 1]!
+    if (name === 'upgrade' || name === 'http2-settings') continue
+    if (name === 'connection') {
+      const options = value.split(',').map(option => option.trim())
+      value = options.filter(option => !/^(?:upgrade|http2-settings)?$/i.test(option)).join(', ')
+      if (value === '') continue
+    }
+    head += `${raw[i]!}: ${value}\r\n`
+  }
+  socket.unshift(Buffer.concat([Buffer.from(`${head}\r\n`, 'latin1'), rest]))
+  server.emit('encrypted' in socket ? 'secureConnection' : 'connection', socket)
+}

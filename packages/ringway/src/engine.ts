@@ -1,0 +1,211 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
+import type { Lease } from '@ringway/balancer'
+import { Upstream } from '@ringway/balancer'
+import type { KeyFunction, KeySource } from '@ringway/core'
+import type { Offer, Splice, TunnelEnd } from '@ringway/tunnel'
+import { admit } from '@ringway/tunnel'
+import { UpgradeClient } from './client.ts'
+import type { Route, UpgradeServer } from './dispatcher.ts'
+import { Dispatcher } from './dispatcher.ts'
+import { gatewayError, publicError } from './errors.ts'
+import type { GatewayOptions, Log, Timeouts } from './options.ts'
+import { checkOptions } from './options.ts'
+import { Pools } from './pools.ts'
+import { Record } from './record.ts'
+import type { Reply } from './reply.ts'
+import { plainReply } from './reply.ts'
+import { handle } from './request.ts'
+import type { TunnelInfo } from './tunnels.ts'
+import { Tunnels } from './tunnels.ts'
+import { UnderWay } from './under-way.ts'
+import { upgrade } from './upgrade.ts'
+
+/** Runs a request through the host's own chain. */
+export type Chain = (request: IncomingMessage, response: ServerResponse) => void
+
+/** One path of one server whose upgrades come to this gateway. */
+export interface Attachment {
+  readonly server: UpgradeServer
+  readonly path: string
+  detach(): void
+}
+
+/** What happened to a tunnel, for the gateway to tell. */
+export interface Listener {
+  opened(tunnel: TunnelInfo): void
+  closed(tunnel: TunnelInfo, end: TunnelEnd): void
+}
+
+/** An admitted upgrade on its way through the host's chain. */
+interface Pending {
+  readonly client: UpgradeClient
+  readonly offer: Offer
+  readonly owner: object
+  readonly timer: NodeJS.Timeout | undefined
+}
+
+/** Under this symbol a request carries its {@link Pending}: whichever copy of this package is mounted finds it. */
+const PENDING: unique symbol = Symbol.for('ringway.upgrade.1') as never
+interface Carrier {
+  [PENDING]?: Pending
+}
+
+/** The works of a gateway: what its parts need of each other. */
+export class Engine {
+  readonly upstream: Upstream
+  readonly timeouts: Required<Timeouts>
+  readonly log: Log
+  readonly pools: Pools
+  readonly tunnels: Tunnels = new Tunnels()
+  readonly attachments: Set<Attachment> = new Set()
+  /** No new upgrades or requests are taken. */
+  closing = false
+  readonly #key: KeyFunction
+  readonly #listener: Listener
+  readonly #handshakes = new UnderWay()
+  readonly #requests = new UnderWay()
+
+  constructor(options: GatewayOptions, listener: Listener) {
+    const config = checkOptions(options)
+    this.upstream = new Upstream(config.upstream, 'upstream')
+    this.timeouts = config.timeouts
+    this.log = config.log
+    this.pools = new Pools(config.timeouts)
+    this.#key = config.key
+    this.#listener = listener
+  }
+
+  /** Upgrades below `path` of `server` come here from now on, through `chain` if one is given. */
+  attach(server: UpgradeServer, path: string, chain: Chain | undefined): Attachment {
+    for (const known of this.attachments) if (known.server === server && known.path === path) return known
+    const route: Route = { path, take: (...upgraded) => void this.receive(...upgraded, attachment, chain) }
+    const dispatcher = Dispatcher.of(server, refuse)
+    const attachment: Attachment = {
+      server,
+      path,
+      detach: () => {
+        if (this.attachments.delete(attachment)) dispatcher.remove(route)
+      }
+    }
+    dispatcher.add(route)
+    this.attachments.add(attachment)
+    return attachment
+  }
+
+  /** Takes the server's 'upgrade' event: what is no good handshake is refused at once, before any chain runs. */
+  async receive(
+    request: IncomingMessage,
+    stream: Duplex,
+    head: Buffer,
+    owner: object,
+    chain?: Chain
+  ): Promise<void> {
+    const client = new UpgradeClient(request, stream, head, this.timeouts.linger)
+    const reply = plainReply(request, client.response)
+    let offer: Offer
+    try {
+      await client.ready()
+      offer = admit(client.head)
+      if (this.closing) throw gatewayError('ERR_RINGWAY_CLOSING')
+    } catch (error) {
+      const { address } = client
+      const { method, target } = client.head
+      const failure = publicError(error)
+      new Record(this.log, 'upgrade', { address, method, target }).fail(failure)
+      if (!client.socket.destroyed) reply.fail(failure)
+      return
+    }
+    if (!chain) return this.upgrade({ client, offer, owner, timer: undefined }, reply)
+    const timer =
+      this.timeouts.chain > 0 ? setTimeout(() => this.#chainExpired(client), this.timeouts.chain) : undefined
+    void client.answered.then(() => clearTimeout(timer))
+    const pending: Pending = { client, offer, owner, timer }
+    ;(request as unknown as Carrier)[PENDING] = pending
+    chain(request, client.response)
+  }
+
+  /** Carries an upgrade on that came through the host's chain. */
+  async upgrade({ client, offer, owner, timer }: Pending, reply: Reply): Promise<void> {
+    clearTimeout(timer)
+    const done = this.#handshakes.add(reason => client.abort(reason))
+    await upgrade(this, client, offer, reply, owner)
+    done()
+  }
+
+  /** Takes what reaches a mounted gateway: an upgrade on its way through the chain, or a plain request. */
+  async enter(request: IncomingMessage, response: ServerResponse, reply: Reply): Promise<void> {
+    const carrier = request as unknown as Carrier
+    const pending = carrier[PENDING]
+    if (!pending) {
+      const controller = new AbortController()
+      const done = this.#requests.add(reason => controller.abort(reason))
+      await handle(this, request, response, reply, controller)
+      return done()
+    }
+    delete carrier[PENDING]
+    return this.upgrade(pending, reply)
+  }
+
+  /** Asks the user's key function. */
+  async keyOf(source: KeySource, signal: AbortSignal): Promise<string | undefined> {
+    if (!this.upstream.keyed) return undefined
+    const answer = this.#key(source)
+    const key = answer instanceof Promise ? await within(answer, this.timeouts.chain, signal) : answer
+    if (key === undefined || typeof key === 'string') return key
+    throw new TypeError(`The key function must return a string or undefined, not ${typeof key}`)
+  }
+
+  /** Keeps a tunnel until its end. */
+  keep(splice: Splice, owner: object, lease: Lease, record: Record, tunnel: TunnelInfo): void {
+    this.tunnels.keep(splice, owner, lease, record, end => this.#listener.closed(tunnel, end))
+    this.#listener.opened(tunnel)
+  }
+
+  /** Takes nothing new, lets tunnels and requests end within `drain` milliseconds, then cuts what is left. */
+  async close(drain: number): Promise<void> {
+    this.closing = true
+    const closing = gatewayError('ERR_RINGWAY_CLOSING')
+    await Promise.all([
+      this.#handshakes.end(0, closing), // their clients are told at once to come back elsewhere
+      this.#requests.end(drain, closing),
+      this.tunnels.close(drain)
+    ])
+    for (const attachment of this.attachments) attachment.detach()
+    await Promise.all([this.pools.destroy(), this.upstream[Symbol.asyncDispose]()])
+  }
+
+  #chainExpired(client: UpgradeClient): void {
+    client.hurry(this.timeouts.send)
+    plainReply(client.request, client.response).fail(gatewayError('ERR_RINGWAY_CHAIN_TIMEOUT'))
+  }
+}
+
+/** Whether a request is an upgrade on its way through the host's chain. */
+export function isUpgrade(request: IncomingMessage): boolean {
+  return PENDING in request
+}
+
+/** Answers an upgrade that nobody claims. */
+function refuse(request: IncomingMessage, stream: Duplex, head: Buffer): void {
+  const client = new UpgradeClient(request, stream, head, 5_000)
+  client.ready().then(
+    () => plainReply(request, client.response).fail(gatewayError('ERR_RINGWAY_NOT_FOUND')),
+    () => {} // the client is gone
+  )
+}
+
+/** A promise of the user's code, which may never settle. */
+async function within<T>(promise: Promise<T>, limit: number, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted()
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(signal.reason as Error)
+    const expire = (): void => reject(new Error(`The key function did not answer within ${limit} ms`))
+    const timer = limit > 0 ? setTimeout(expire, limit) : undefined
+    signal.addEventListener('abort', abort, { once: true })
+    promise.then(resolve, reject).finally(() => {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', abort)
+    })
+  })
+}

@@ -1,0 +1,87 @@
+import { Readable } from 'node:stream'
+import { ConfigError } from '@ringway/core'
+import type { FastifyPluginCallback, FastifyReply, FastifyRequest } from 'fastify'
+import { isUpgrade } from './engine.ts'
+import { createGateway, engineOf, Gateway } from './gateway.ts'
+import type { GatewayOptions } from './options.ts'
+import type { Reply } from './reply.ts'
+import { plainReply } from './reply.ts'
+
+/** What the plugin takes: a gateway of yours, or the options of one that it makes and closes with the app. */
+export type RingwayFastifyOptions = {
+  /** Upgrades and requests at and below it. Default `/`. */
+  readonly prefix?: string
+  /** Milliseconds that tunnels have when the app closes, as in `gateway.close({ drain })`. Default 0. */
+  readonly drain?: number
+} & ({ readonly gateway: Gateway } | (GatewayOptions & { readonly gateway?: undefined }))
+
+/**
+ * A Fastify 5 plugin: `fastify.register(ringway, { prefix: '/ws', upstream })`. Upgrades and plain requests below the
+ * prefix run through the app's hooks, then go to the upstream. It is encapsulated: hooks registered beside it apply,
+ * its own content-type parser (which leaves bodies alone) stays inside.
+ *
+ * @throws {@link ConfigError} as {@link createGateway} does, when the app is made ready
+ */
+const ringway: FastifyPluginCallback<RingwayFastifyOptions> = (app, options, done) => {
+  const { prefix: _, drain = 0, gateway: given, ...rest } = options
+  if (given !== undefined && !(given instanceof Gateway)) {
+    throw new ConfigError('gateway', 'must be made by createGateway')
+  }
+  const gateway = given ?? createGateway({ log: app.log, ...(rest as GatewayOptions) })
+  const engine = engineOf(gateway)
+  const attachment = engine.attach(app.server, app.prefix || '/', (request, response) => {
+    app.routing(request, response)
+  })
+
+  // Bodies go to the backend as they come.
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('*', (_request, _payload, parsed) => parsed(null))
+  const handler = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
+    await engine.enter(request.raw, reply.raw, fastifyReply(request, reply))
+    return reply
+  }
+  app.all('/', handler)
+  app.all('/*', handler)
+
+  app.addHook('preClose', async () => {
+    attachment.detach()
+    if (given) await engine.tunnels.close(drain, attachment)
+    else await gateway.close({ drain })
+  })
+  done()
+}
+
+export default ringway
+
+/** Answers in Fastify's words, so that its hooks run: cookies are set, the log has the status. */
+function fastifyReply(request: FastifyRequest, reply: FastifyReply): Reply {
+  const upgraded = isUpgrade(request.raw)
+  return {
+    request,
+    fail(error) {
+      if (!reply.sent) void reply.send(error)
+    },
+    async send(status, reason, rawHeaders, body) {
+      if (reply.sent) return
+      if (upgraded) {
+        // The same way for a 101 as for a refusal: hooks see both.
+        reply.code(status).headers(headersOf(rawHeaders))
+        if (status === 101) reply.raw.sendDate = false // nothing is added to the backend's 101
+        void reply.send(body && Readable.from(body, { objectMode: false }))
+        return
+      }
+      // A plain answer is streamed as it comes: nothing of it is Fastify's to serialise.
+      reply.hijack()
+      await plainReply(request, reply.raw).send(status, reason, rawHeaders, body)
+    }
+  }
+}
+
+/** Names and values in turn, in Fastify's shape: a repeated header is a list. */
+function headersOf(raw: readonly string[]): Record<string, string | string[]> {
+  const headers: Record<string, string[]> = {}
+  for (let i = 0; i < raw.length; i += 2) (headers[raw[i]!.toLowerCase()] ??= []).push(raw[i + 1]!)
+  return Object.fromEntries(
+    Object.entries(headers).map(([name, values]) => [name, values.length === 1 ? values[0]! : values])
+  )
+}

@@ -1,0 +1,288 @@
+import { EventEmitter } from 'node:events'
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
+import { createServer } from 'node:http'
+import type { ServerOptions as HttpsOptions } from 'node:https'
+import { createServer as createTlsServer } from 'node:https'
+import type { Duplex } from 'node:stream'
+import type { Reason, Upstream, UpstreamServer, UpstreamStats } from '@ringway/balancer'
+import { ConfigError } from '@ringway/core'
+import { Fields } from '@ringway/core/fields'
+import type { TunnelEnd } from '@ringway/tunnel'
+import type { UpgradeServer } from './dispatcher.ts'
+import { isBelow } from './dispatcher.ts'
+import { Engine } from './engine.ts'
+import { gatewayError } from './errors.ts'
+import type { GatewayOptions } from './options.ts'
+import { middlewareReply, plainReply } from './reply.ts'
+import type { TunnelInfo } from './tunnels.ts'
+
+/** The events of a {@link Gateway}, with their arguments. */
+export interface GatewayEvents {
+  /** A tunnel is open. */
+  'tunnel:open': [tunnel: TunnelInfo]
+  /** A tunnel has ended. */
+  'tunnel:close': [tunnel: TunnelInfo, end: TunnelEnd]
+  /** A server went out of use. */
+  'server:down': [server: UpstreamServer, reason: Reason]
+  /** A server came back into use. */
+  'server:up': [server: UpstreamServer, reason: Reason]
+}
+
+/** What {@link Gateway.attach} may be told. */
+export interface AttachOptions {
+  /**
+   * Upgrades at and below these paths, on segment borders: `/ws` takes `/ws` and `/ws/a`, not `/wsx`. Default `/`.
+   */
+  readonly path?: string | readonly string[]
+  /**
+   * Upgrades go through the server's own 'request' listeners first, so through the app's guards, and come here by
+   * {@link Gateway.middleware}. Needs `path`. Default false.
+   */
+  readonly through?: boolean
+}
+
+/** Undoes an {@link Gateway.attach}. May be called, or disposed, any number of times. Open tunnels stay. */
+export interface Detach extends Disposable {
+  (): void
+}
+
+/** What {@link Gateway.listen} takes. */
+export interface ListenOptions {
+  /** Default 0: any free port. */
+  readonly port?: number
+  /** Default: all addresses, IPv6 and IPv4. */
+  readonly host?: string
+  /** Upgrades and requests at and below this path; any other is a 404. Default `/`. */
+  readonly path?: string
+  /** As `https.createServer` takes them; with it the server speaks TLS. */
+  readonly tls?: HttpsOptions
+}
+
+/** What {@link Gateway.close} may be told. */
+export interface CloseOptions {
+  /**
+   * Milliseconds in which tunnels are ended one after the other, evenly, and requests may end; then what is left is
+   * cut. Default 0: at once.
+   */
+  readonly drain?: number
+}
+
+/** What {@link Gateway.stats} gives: plain data, fit for JSON. */
+export interface GatewayStats {
+  /** opened − closed = active, always. */
+  readonly tunnels: { readonly active: number; readonly opened: number; readonly closed: number }
+  /** The servers and their state. */
+  readonly upstream: UpstreamStats
+}
+
+/** Express's and Connect's shape. */
+export type Middleware = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  next: (error?: unknown) => void
+) => void
+
+/** For the package's own mounts. */
+const engines = new WeakMap<Gateway, Engine>()
+
+/** The works behind a gateway of this copy of the package. */
+export function engineOf(gateway: Gateway): Engine {
+  const engine = engines.get(gateway)
+  if (engine) return engine
+  throw new ConfigError('gateway', 'must be made by createGateway of this copy of ringway')
+}
+
+/**
+ * Makes a gateway: it probes its servers from now on, and takes upgrades once it is attached, mounted or listening.
+ *
+ * @param options - see each field
+ * @throws {@link ConfigError} `ERR_RINGWAY_CONFIG`, with the path of the first bad option as its `field`
+ */
+export function createGateway(options: GatewayOptions): Gateway {
+  return new Gateway(options)
+}
+
+/** A load-balancing gateway in front of WebSocket servers. Made by {@link createGateway}. */
+export class Gateway extends EventEmitter<GatewayEvents> {
+  readonly #engine: Engine
+  readonly #servers = new Set<UpgradeServer>()
+  #mounted = false
+  #unguarded = false
+  #closed: Promise<void> | undefined
+
+  /** Use {@link createGateway}. */
+  constructor(options: GatewayOptions) {
+    super()
+    this.#engine = new Engine(options, {
+      opened: tunnel => this.#tell('tunnel:open', tunnel),
+      closed: (tunnel, end) => this.#tell('tunnel:close', tunnel, end)
+    })
+    engines.set(this, this.#engine)
+    const { log, upstream } = this.#engine
+    upstream.on('server:down', (server, reason) => {
+      log.warn({ server: server.id, reason }, 'server down')
+      this.#tell('server:down', server, reason)
+    })
+    upstream.on('server:up', (server, reason) => {
+      log.info({ server: server.id, reason }, 'server up')
+      this.#tell('server:up', server, reason)
+    })
+  }
+
+  /** The servers and their state. */
+  get upstream(): Upstream {
+    return this.#engine.upstream
+  }
+
+  /**
+   * Takes the upgrades of a server that your app made. Everything else stays the app's, and so do upgrades outside of
+   * the path; one that nobody claims is answered 404 when there is no other 'upgrade' listener. Idempotent.
+   *
+   * @param server - an HTTP/1.1 server, listening or not
+   * @param options - where, and whether through the app's chain
+   * @returns undoes it
+   * @throws {@link ConfigError} when a gateway has that path of that server already, when `through` has no path, or
+   * when {@link Gateway.middleware} is mounted and `through` isn't said
+   */
+  attach(server: UpgradeServer, options: AttachOptions = {}): Detach {
+    const fields = new Fields(options, '', ['path', 'through'])
+    if (!(server instanceof EventEmitter))
+      throw new ConfigError('server', 'must be a server of node:http or node:https')
+    const through = fields.has('through') ? fields.boolean('through', false) : undefined
+    if (through && !fields.has('path')) throw fields.error('path', 'must be given with through')
+    if (through === undefined) this.#checkGuard((this.#unguarded = true), this.#mounted)
+    const chain = through
+      ? (request: IncomingMessage, response: ServerResponse) => void server.emit('request', request, response)
+      : undefined
+    const attached = pathsOf(options.path).map(path => this.#engine.attach(server, path, chain))
+    const detach = (): void => {
+      for (const attachment of attached) attachment.detach()
+    }
+    return Object.assign(detach, { [Symbol.dispose]: detach })
+  }
+
+  /**
+   * Takes one upgrade by hand.
+   *
+   * @param request - of the server's 'upgrade' event
+   * @param stream - of the same event
+   * @param head - of the same event
+   */
+  handleUpgrade(request: IncomingMessage, stream: Duplex, head: Buffer): void {
+    void this.#engine.receive(request, stream, head, this)
+  }
+
+  /**
+   * Takes one plain HTTP request by hand: to the server that its key belongs to, and the answer back.
+   *
+   * @param request - nothing of its body read
+   * @param response - nothing of it sent
+   */
+  handleRequest(request: IncomingMessage, response: ServerResponse): void {
+    void this.#engine.enter(request, response, plainReply(request, response))
+  }
+
+  /**
+   * A middleware for Express, Connect and what mounts like them: takes plain requests, and the upgrades of an
+   * {@link Gateway.attach} with `through`. Errors of the gateway's own go to `next`, with `status` and `code`.
+   *
+   * @throws {@link ConfigError} when the gateway is attached with nothing said of `through`: upgrades would pass
+   * around the app's guards
+   */
+  middleware(): Middleware {
+    this.#checkGuard((this.#mounted = true), this.#unguarded)
+    return (request, response, next) => {
+      void this.#engine.enter(request, response, middlewareReply(request, response, next))
+    }
+  }
+
+  /**
+   * Runs a server of its own, for upgrades and plain requests.
+   *
+   * @param options - where
+   * @returns the server, listening; {@link Gateway.close} closes it
+   * @throws the server's error when it can't listen
+   */
+  async listen(options: ListenOptions = {}): Promise<UpgradeServer> {
+    const fields = new Fields(options, '', ['port', 'host', 'path', 'tls'])
+    const port = fields.integer('port', 0, 0, 65_535)
+    const [path] = pathsOf(fields.text('path')) as [string]
+    const handler: RequestListener = (request, response) => {
+      if (isBelow(request.url ?? '', path)) this.handleRequest(request, response)
+      else plainReply(request, response).fail(gatewayError('ERR_RINGWAY_NOT_FOUND'))
+    }
+    const server = options.tls ? createTlsServer(options.tls, handler) : createServer(handler)
+    this.attach(server, { path, through: false })
+    this.#servers.add(server)
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject).listen({ port, host: fields.text('host') }, () => {
+        server.off('error', reject)
+        resolve()
+      })
+    })
+    server.on('error', error => this.#engine.log.error({ error }, 'server error'))
+    return server
+  }
+
+  /** What is known now, as plain data. */
+  stats(): GatewayStats {
+    const { active, opened, closed } = this.#engine.tunnels
+    return { tunnels: { active, opened, closed }, upstream: this.upstream.stats() }
+  }
+
+  /**
+   * Closes for good: new upgrades and requests get 503, tunnels are ended over `drain`, probes stop, all servers are
+   * detached, and those of {@link Gateway.listen} are closed. A second call waits for the first.
+   *
+   * @param options - how long it may take
+   */
+  async close(options: CloseOptions = {}): Promise<void> {
+    const drain = new Fields(options, '', ['drain']).milliseconds('drain', 0, 0)
+    this.#closed ??= this.#close(drain)
+    return this.#closed
+  }
+
+  /** The same as {@link Gateway.close}. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  async #close(drain: number): Promise<void> {
+    const closed = [...this.#servers].map(
+      server => new Promise<void>(resolve => void server.close(() => resolve()))
+    )
+    await this.#engine.close(drain)
+    for (const server of this.#servers) server.closeAllConnections()
+    await Promise.all(closed)
+  }
+
+  #checkGuard(_: true, otherWay: boolean): void {
+    if (!otherWay) return
+    const problem =
+      'upgrades would pass around the app that mounts middleware(): say true to guard them, or false'
+    throw new ConfigError('through', problem)
+  }
+
+  /** A listener that throws is the user's fault, and no tunnel's. */
+  #tell<Event extends keyof GatewayEvents>(event: Event, ...args: GatewayEvents[Event]): void {
+    try {
+      ;(this as EventEmitter).emit(event, ...args)
+    } catch (error) {
+      this.#engine.log.error({ error }, `a listener of ${event} failed`)
+    }
+  }
+}
+
+function pathsOf(path: string | readonly string[] = '/'): string[] {
+  const paths = typeof path === 'string' ? [path] : [...path]
+  if (paths.length === 0) throw new ConfigError('path', 'must name at least one path')
+  return paths.map(each => {
+    if (typeof each !== 'string' || !/^\/[^?#\s]*$/.test(each)) {
+      throw new ConfigError(
+        'path',
+        `must begin with '/' and hold no '?', '#' or space, not ${JSON.stringify(each)}`
+      )
+    }
+    return each.length > 1 && each.endsWith('/') ? each.slice(0, -1) : each
+  })
+}

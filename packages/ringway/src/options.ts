@@ -1,0 +1,100 @@
+import type { KeyFunction } from '@ringway/core'
+import { remoteAddress } from '@ringway/core'
+import { Fields } from '@ringway/core/fields'
+import type { UpstreamOptions } from '@ringway/balancer'
+
+/** Limits in time, all in milliseconds. `read`, `send` and `chain` are off at 0. */
+export interface Timeouts {
+  /** How long an app's chain may take to let an upgrade through or to answer it. Default 30,000. */
+  readonly chain?: number
+  /** For name look-up, TCP and TLS to a server; nginx's `proxy_connect_timeout`. Default 5,000. */
+  readonly connect?: number
+  /** From our request to the whole head of a server's answer. Default 60,000. */
+  readonly handshake?: number
+  /** Nothing has passed in either direction for so long; nginx's `proxy_read_timeout`. Default 60,000. */
+  readonly read?: number
+  /** Bytes wait for a side that takes none for so long; nginx's `proxy_send_timeout`. Default 60,000. */
+  readonly send?: number
+  /** Silence that one side may keep after the other has ended, or after it was refused. Default 5,000. */
+  readonly linger?: number
+}
+
+/** Where lines go: pino's shape, so `fastify.log`, pino and winston fit as they are. */
+export interface Log {
+  /** Each upgrade and request at its end. */
+  info(fields: object, message: string): void
+  /** Failures of servers, and servers that go out of use. */
+  warn(fields: object, message: string): void
+  /** Failures of hooks and of the gateway itself. */
+  error(fields: object, message: string): void
+}
+
+/** What {@link createGateway} takes. An unknown name is an error, never ignored. */
+export interface GatewayOptions {
+  /** The servers, who gets which client, and what is known of their health. */
+  readonly upstream: UpstreamOptions & {
+    /**
+     * What must go to the same server has the same key. May be async. `undefined` and the empty text mean no key:
+     * then `keyless` chooses. A throw or rejection is a 500. Default: {@link remoteAddress}.
+     */
+    readonly key?: KeyFunction
+  }
+  /** Limits in time. */
+  readonly timeouts?: Timeouts
+  /** Where lines go. Default: errors to stderr, all else nowhere. */
+  readonly log?: Log
+}
+
+/** The options, checked, with every default filled in. */
+export interface Config {
+  readonly upstream: UpstreamOptions
+  readonly key: KeyFunction
+  readonly timeouts: Required<Timeouts>
+  readonly log: Log
+}
+
+const STDERR: Log = {
+  info() {},
+  warn() {},
+  error(fields, message) {
+    const { error } = fields as { error?: unknown }
+    process.stderr.write(`ringway: ${message}${error instanceof Error ? `: ${error.stack}` : ''}\n`)
+  }
+}
+
+/** @throws ConfigError that names the first bad option; those of the upstream are checked by the upstream */
+export function checkOptions(options: GatewayOptions): Config {
+  const fields = new Fields(options, '', ['upstream', 'timeouts', 'log'])
+  if (!fields.has('upstream')) throw fields.error('upstream', 'must be given, with at least one server')
+  // The rest of the upstream's fields is the balancer's to check.
+  const upstream = new Fields(options.upstream, 'upstream', Object.keys(options.upstream ?? {}))
+  const { key = remoteAddress(), ...rest } = options.upstream
+  if (typeof key !== 'function') throw upstream.mismatch('key', 'a function')
+
+  const times = new Fields(options.timeouts ?? {}, 'timeouts', [
+    'chain',
+    'connect',
+    'handshake',
+    'read',
+    'send',
+    'linger'
+  ])
+  const log = fields.get('log') ?? STDERR
+  for (const level of ['info', 'warn', 'error'] as const) {
+    if (typeof (log as Partial<Log>)[level] !== 'function')
+      throw fields.error('log', `must have a method "${level}"`)
+  }
+  return {
+    upstream: rest,
+    key,
+    timeouts: {
+      chain: times.milliseconds('chain', 30_000, 0),
+      connect: times.milliseconds('connect', 5_000, 1),
+      handshake: times.milliseconds('handshake', 60_000, 1),
+      read: times.milliseconds('read', 60_000, 0),
+      send: times.milliseconds('send', 60_000, 0),
+      linger: times.milliseconds('linger', 5_000, 1)
+    },
+    log: log as Log
+  }
+}

@@ -1,0 +1,77 @@
+import type { ServerResponse } from 'node:http'
+import { STATUS_CODES } from 'node:http'
+import { pipeline } from 'node:stream/promises'
+import type { GatewayError } from './errors.ts'
+
+/** How an answer is given in the words of the host: plain Node, Express or Fastify. Neither call throws. */
+export interface Reply {
+  /** What key functions get as `request`. */
+  readonly request: unknown
+  /** Answers with an error of ours. */
+  fail(error: GatewayError): void
+  /** Answers with what a backend said; without a body for a 101. Resolves when it is said or the client is gone. */
+  send(
+    status: number,
+    reason: string,
+    rawHeaders: readonly string[],
+    body?: AsyncIterable<Buffer>
+  ): Promise<void>
+}
+
+/** Answers by the response alone. */
+export function plainReply(request: unknown, response: ServerResponse): Reply {
+  return {
+    request,
+    fail(error) {
+      if (response.headersSent) return // the host's chain has answered meanwhile
+      for (const [name, value] of Object.entries(error.headers)) response.setHeader(name, value)
+      if (error.status === 426) response.setHeader('Connection', 'close, upgrade')
+      const body = `${error.status} ${STATUS_CODES[error.status] ?? ''}: ${error.message}\n`
+      response.setHeader('Content-Type', 'text/plain; charset=utf-8')
+      response.setHeader('Content-Length', Buffer.byteLength(body))
+      response.writeHead(error.status)
+      response.end(body)
+    },
+    async send(status, reason, rawHeaders, body) {
+      if (response.headersSent) return
+      setHeaders(response, status, rawHeaders)
+      response.writeHead(status, reason)
+      if (body === undefined) response.end()
+      // A body that is cut short destroys the response, so that the client can tell.
+      else await pipeline(body, response).catch(() => {})
+    }
+  }
+}
+
+/** Answers by the response, and gives errors of ours to the chain: Express and Connect. */
+export function middlewareReply(
+  request: unknown,
+  response: ServerResponse,
+  next: (error?: unknown) => void
+): Reply {
+  return {
+    ...plainReply(request, response),
+    fail(error) {
+      if (!response.headersSent) next(error)
+    }
+  }
+}
+
+/** Sets a backend's headers. They win over what the host's chain has set, but its cookies stay. */
+export function setHeaders(response: ServerResponse, status: number, rawHeaders: readonly string[]): void {
+  if (status === 101) {
+    // A chain sets these for the page that it expected: on a 101 they would be a lie.
+    for (const name of response.getHeaderNames()) {
+      if (name.startsWith('content-') || name === 'transfer-encoding') response.removeHeader(name)
+    }
+    response.sendDate = false // nothing is added to the backend's 101
+  }
+  const seen = new Set(['set-cookie'])
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i]!
+    if (seen.has(name.toLowerCase())) response.appendHeader(name, rawHeaders[i + 1]!)
+    else response.setHeader(name, rawHeaders[i + 1]!)
+    seen.add(name.toLowerCase())
+  }
+  if (status === 426) response.setHeader('Connection', 'close, upgrade')
+}

@@ -1,0 +1,80 @@
+import type { Lease } from '@ringway/balancer'
+import type { Splice, TunnelEnd } from '@ringway/tunnel'
+import type { Record } from './record.ts'
+
+/** What the `tunnel:open` and `tunnel:close` events tell. */
+export interface TunnelInfo {
+  /** The server's id. */
+  readonly server: string
+  /** The client's address; `undefined` on a Unix socket. */
+  readonly address: string | undefined
+  /** The key that chose the server; `undefined` when there was none. */
+  readonly key: string | undefined
+}
+
+interface Entry {
+  readonly splice: Splice
+  readonly owner: object
+}
+
+/** All open tunnels of a gateway. */
+export class Tunnels {
+  /** Tunnels opened since the start. */
+  opened = 0
+  /** Tunnels ended since the start. */
+  closed = 0
+  readonly #open = new Set<Entry>()
+
+  /**
+   * Keeps a tunnel until its end, then gives its lease back.
+   *
+   * @param owner - the attachment that it came by
+   * @param ended - told of the end, after all counts are right
+   */
+  keep(splice: Splice, owner: object, lease: Lease, record: Record, ended: (end: TunnelEnd) => void): void {
+    const entry = { splice, owner }
+    this.#open.add(entry)
+    this.opened += 1
+    void this.#settle(entry, lease, record, ended)
+  }
+
+  async #settle(entry: Entry, lease: Lease, record: Record, ended: (end: TunnelEnd) => void): Promise<void> {
+    const end = await entry.splice.ended
+    this.#open.delete(entry)
+    this.closed += 1
+    lease.settle('ok')
+    record.end(101, end)
+    ended(end)
+  }
+
+  /** Tunnels open now. */
+  get active(): number {
+    return this.#open.size
+  }
+
+  /**
+   * Ends tunnels: each gets its FIN at its turn, evenly over four fifths of `drain`, and what is left at the end
+   * of it is destroyed. Resolves when all are gone.
+   *
+   * @param drain - milliseconds; 0 destroys at once
+   * @param owner - only the tunnels of this attachment; all when left out
+   */
+  async close(drain: number, owner?: object): Promise<void> {
+    const entries = [...this.#open].filter(entry => owner === undefined || entry.owner === owner)
+    let next = 0
+    const started = performance.now()
+    const step = (drain * 0.8) / entries.length
+    const closeDue = (): void => {
+      const due = Math.floor((performance.now() - started) / step) + 1
+      for (; next < entries.length && next < due; next++) entries[next]!.splice.close()
+    }
+    if (drain > 0) closeDue()
+    const turn = drain > 0 ? setInterval(closeDue, 20) : undefined
+    const deadline = setTimeout(() => {
+      for (const { splice } of entries) splice.destroy()
+    }, drain)
+    await Promise.all(entries.map(async ({ splice }) => splice.ended))
+    clearInterval(turn)
+    clearTimeout(deadline)
+  }
+}

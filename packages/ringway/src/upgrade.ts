@@ -1,0 +1,107 @@
+import type { Lease, UpstreamServer } from '@ringway/balancer'
+import type { Accepted, Declined, Offer } from '@ringway/tunnel'
+import { open, Splice, TunnelError } from '@ringway/tunnel'
+import type { UpgradeClient } from './client.ts'
+import type { Engine } from './engine.ts'
+import { gatewayError, publicError } from './errors.ts'
+import { Record } from './record.ts'
+import type { Reply } from './reply.ts'
+
+/**
+ * Takes one admitted upgrade from the client's request to its open tunnel. Never throws: what fails is told to the
+ * client and to the log.
+ *
+ * @param offer - what the client's handshake offered
+ * @param reply - how the host answers
+ * @param owner - the attachment that the upgrade came by
+ */
+export async function upgrade(
+  engine: Engine,
+  client: UpgradeClient,
+  offer: Offer,
+  reply: Reply,
+  owner: object
+): Promise<void> {
+  const { address, head } = client
+  const { method, target } = head
+  const record = new Record(engine.log, 'upgrade', { address, method, target })
+  try {
+    const source = { address, method, target, headers: client.request.headers, request: reply.request }
+    const key = await engine.keyOf(source, client.signal)
+    const { lease, answer } = await firstAnswer(engine, client, offer, key, record)
+    client.hurry(engine.timeouts.send)
+    if (answer.kind === 'declined') return await relay(client, reply, lease, answer, record)
+
+    lease.opened() // the valid 101 is the success: the tunnel's end may be days away
+    const socket = await switchProtocols(client, reply, answer).catch((error: unknown) => {
+      answer.backend.destroy()
+      lease.settle('cancelled')
+      throw error
+    })
+    const splice = new Splice(socket, answer.backend, { fromBackend: answer.rest }, engine.timeouts)
+    engine.keep(splice, owner, lease, record, { server: lease.server.id, address, key })
+  } catch (error) {
+    const failure = publicError(error)
+    record.fail(failure)
+    client.hurry(engine.timeouts.send)
+    if (!client.socket.destroyed) reply.fail(failure)
+  }
+}
+
+/** Asks one server after the other until one answers: the only place where another one is tried. */
+async function firstAnswer(
+  engine: Engine,
+  client: UpgradeClient,
+  offer: Offer,
+  key: string | undefined,
+  record: Record
+): Promise<{ lease: Lease; answer: Accepted | Declined }> {
+  const { signal } = client
+  const forwarding = { for: client.address, proto: client.proto, host: client.request.headers.host }
+  const tried = new Set<UpstreamServer>()
+  let last: TunnelError | undefined
+  for (;;) {
+    const lease = await engine.upstream.acquire(key, { except: tried, signal })
+    if (!lease) throw last ?? gatewayError('ERR_RINGWAY_NO_SERVER')
+    const { server } = lease
+    tried.add(server)
+    try {
+      const target = { ...server.address, tls: server.tls }
+      const answer = await open(target, client.head, offer, forwarding, { ...engine.timeouts, signal })
+      record.tried(server.id, answer.status)
+      return { lease, answer }
+    } catch (error) {
+      // Not the server's fault: the client is gone, we are closing, or the request can't be written.
+      const failed = error instanceof TunnelError && error.side === 'backend'
+      record.tried(server.id, failed ? error.code : 'cancelled')
+      lease.settle(failed ? 'failed' : 'cancelled')
+      if (!failed || !error.retryable) throw error
+      last = error
+    }
+  }
+}
+
+/** An honest 401, 403, 426… is the client's to see. What the client sends meanwhile never reaches the server. */
+async function relay(
+  client: UpgradeClient,
+  reply: Reply,
+  lease: Lease,
+  answer: Declined,
+  record: Record
+): Promise<void> {
+  await reply.send(answer.status, answer.reason, answer.rawHeaders, answer.body)
+  await client.answered
+  answer.backend.destroy()
+  lease.settle('ok')
+  record.end(answer.status)
+}
+
+/** Sends the 101 in the words of the host. After it nothing can be tried again. */
+async function switchProtocols(
+  client: UpgradeClient,
+  reply: Reply,
+  answer: Accepted
+): Promise<UpgradeClient['socket']> {
+  await reply.send(101, answer.reason, answer.rawHeaders)
+  return client.takeOver()
+}
