@@ -121,10 +121,7 @@ export class UpgradeClient {
     response.detachSocket(socket)
     this.request.resume() // else it never says 'close', for which loggers wait
     // As Node does behind each response: later, so that all who wait for 'finish' hear it first.
-    process.nextTick(() => {
-      response.destroy()
-      response.emit('close')
-    })
+    process.nextTick(() => response.emit('close'))
     if (!this.#taken || response.statusCode !== 101) this.#dismiss()
   }
 

@@ -1,6 +1,7 @@
 import { TunnelError } from './errors.ts'
+import { extensionNames, takesHandshakeAway, tokens } from './fields.ts'
 
-/** A client's request head, as it came. An HTTP server's `IncomingMessage` gives all four. */
+/** A client's request head, as it came. A server's `IncomingMessage` has all four; its `url` is the target. */
 export interface RequestHead {
   /** As sent, such as `GET`. */
   readonly method: string
@@ -22,6 +23,12 @@ export interface Offer {
   readonly extensions: readonly string[]
 }
 
+/** Not `//`, nor the `/\` that many read as such: a backend may take what follows for a host. */
+const PATH = /^\/(?![/\\])[\x21-\x7e\x80-\xff]*$/
+
+/** A host and a port, roughly: RFC 3986 section 3.2, without the user's name that HTTP forbids. */
+const HOST = /^[\w.~%!$&'()*+;=:[\]\x80-\xff-]+$/
+
 /**
  * Reads a client's WebSocket handshake strictly: RFC 6455 section 4.2.1 in its order, and what a proxy must not
  * let pass besides (a body, another protocol in `Upgrade`, an absolute target).
@@ -33,6 +40,7 @@ export interface Offer {
  */
 export function admit(request: RequestHead): Offer {
   let hosts = 0
+  let lengths = 0
   let hasBody = false
   let expects = false
   const upgrade: string[] = []
@@ -46,7 +54,7 @@ export function admit(request: RequestHead): Offer {
     const value = raw[i + 1]!
     switch (raw[i]!.toLowerCase()) {
       case 'host': {
-        hosts += value === '' ? 2 : 1 // an empty one names no host: as wrong as two
+        hosts += HOST.test(value) ? 1 : 2 // one that names no host is as wrong as two
         break
       }
       case 'upgrade': {
@@ -74,7 +82,8 @@ export function admit(request: RequestHead): Offer {
         break
       }
       case 'content-length': {
-        hasBody ||= value !== '0'
+        lengths += 1
+        hasBody ||= value !== '0' || lengths > 1
         break
       }
       case 'transfer-encoding': {
@@ -90,14 +99,13 @@ export function admit(request: RequestHead): Offer {
   }
   if (request.method !== 'GET') throw bad('the method must be GET')
   if (request.httpVersion !== '1.1') throw bad('the HTTP version must be 1.1')
-  if (!/^\/(?!\/)/.test(request.target)) throw bad('the request target must be a path')
+  if (!PATH.test(request.target)) throw bad('the request target must be a path')
   if (hosts !== 1) throw bad('there must be exactly one Host header, and it must name a host')
   if (upgrade.length !== 1 || upgrade[0]!.toLowerCase() !== 'websocket') {
     throw bad('the Upgrade header must be "websocket" and nothing else')
   }
   if (!connection.includes('upgrade')) throw bad('the Connection header must contain "upgrade"')
-  // These would be dropped on the way (RFC 9110 7.6.1), and the handshake with them.
-  if (connection.some(name => name === 'host' || name.startsWith('sec-websocket-'))) {
+  if (takesHandshakeAway(connection)) {
     throw bad('the Connection header must not name a header that the handshake needs')
   }
   if (keys.length !== 1 || !/^[A-Za-z0-9+/]{22}==$/.test(keys[0]!)) {
@@ -109,19 +117,6 @@ export function admit(request: RequestHead): Offer {
   if (hasBody) throw bad('a WebSocket handshake has no body')
   if (expects) throw bad('a WebSocket handshake has no Expect header')
   return { key: keys[0]!, protocols, extensions }
-}
-
-/** The tokens of a comma-separated header value. */
-export function tokens(value: string): string[] {
-  return value
-    .split(',')
-    .map(token => token.trim())
-    .filter(token => token !== '')
-}
-
-/** The names in a `Sec-WebSocket-Extensions` value. A comma in a quoted parameter splits too: then a name never matches. */
-export function extensionNames(value: string): string[] {
-  return tokens(value).map(extension => extension.split(';', 1)[0]!.trim())
 }
 
 function bad(fault: string): TunnelError {

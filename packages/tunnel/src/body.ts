@@ -1,5 +1,7 @@
+import { TunnelError } from './errors.ts'
+import { valuesOf } from './fields.ts'
 import type { ResponseHead } from './response-head.ts'
-import { malformed, valuesOf } from './response-head.ts'
+import { malformed } from './response-head.ts'
 
 /** How the end of a body is told (RFC 9112 section 6.3): a length in bytes, chunks, or the end of the connection. */
 export type Framing = number | 'chunked' | 'close'
@@ -34,28 +36,37 @@ export function framingOf(head: ResponseHead): Framing {
  *
  * @param source - the bytes after the head
  * @param framing - from {@link framingOf}
- * @throws {@link TunnelError} `ERR_RINGWAY_BAD_ANSWER` when the source ends before the body, or chunks are malformed
+ * @throws {@link TunnelError} `ERR_RINGWAY_BAD_ANSWER` when the source ends or fails before the body, or chunks are
+ * malformed; a `TunnelError` of the source itself
  */
 export async function* readBody(
   source: AsyncIterable<Buffer>,
   framing: Framing
 ): AsyncGenerator<Buffer, void, void> {
-  if (framing === 'chunked') {
-    yield* readChunked(source)
-    return
+  try {
+    if (framing === 'close') yield* source
+    else if (framing === 'chunked') yield* readChunked(source)
+    else yield* readLength(source, framing)
+  } catch (cause) {
+    if (cause instanceof TunnelError) throw cause
+    throw malformed(CUT_SHORT, { cause }) // a reset, say
   }
-  if (framing === 'close') {
-    yield* source
-    return
-  }
-  let left = framing
+}
+
+const CUT_SHORT = 'its body ended too early'
+
+async function* readLength(
+  source: AsyncIterable<Buffer>,
+  length: number
+): AsyncGenerator<Buffer, void, void> {
+  let left = length
   if (left === 0) return
   for await (const bytes of source) {
     yield bytes.subarray(0, left)
     left -= Math.min(left, bytes.length)
     if (left === 0) return
   }
-  throw malformed('its body ended too early')
+  throw malformed(CUT_SHORT)
 }
 
 /** RFC 9112 section 7.1. Extensions and trailers are read and dropped. */
@@ -97,5 +108,5 @@ async function* readChunked(source: AsyncIterable<Buffer>): AsyncGenerator<Buffe
       line = ''
     }
   }
-  throw malformed('its body ended too early')
+  throw malformed(CUT_SHORT)
 }

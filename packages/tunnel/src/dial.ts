@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { connect as connectPlain } from 'node:net'
+import { connect as connectPlain, isIP } from 'node:net'
 import type { ConnectionOptions } from 'node:tls'
 import { connect as connectTls } from 'node:tls'
 import { TunnelError } from './errors.ts'
@@ -9,13 +9,16 @@ export type TargetTls = Pick<ConnectionOptions, 'servername' | 'ca' | 'cert' | '
 
 /** Where a backend listens. */
 export type Target = ({ readonly host: string; readonly port: number } | { readonly socketPath: string }) & {
-  /** With it the connection is TLS: SNI by `servername`, certificates checked unless `rejectUnauthorized` is false. */
+  /**
+   * With it the connection is TLS. The name sent (SNI) and looked for in the certificate is `servername`, by default
+   * `host` unless that is an address; certificates are checked unless `rejectUnauthorized` is false.
+   */
   readonly tls?: TargetTls | undefined
 }
 
 /** How long a wait may take, and what ends it before. */
 export interface Wait {
-  /** Milliseconds, more than 0. */
+  /** Milliseconds; 0 is no limit. */
   readonly timeout: number
   /** Ends the wait; the promise then rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined
@@ -37,16 +40,15 @@ export async function dial(target: Target, wait: Wait): Promise<Socket> {
     const where =
       'socketPath' in target ? { path: target.socketPath } : { host: target.host, port: target.port }
     const options = { ...where, allowHalfOpen: true }
-    // A tunnel is HTTP/1.1 to the backend, always: RFC 6455's upgrade does not exist in another.
     const socket = target.tls
-      ? connectTls({ rejectUnauthorized: true, ...target.tls, ALPNProtocols: ['http/1.1'], ...options })
+      ? connectTls({ ...secure(target, target.tls), ...options })
       : connectPlain(options)
     socket.on('error', () => {}) // for as long as the socket lives, whoever holds it
     const ready = target.tls ? 'secureConnect' : 'connect'
-    const timer = setTimeout(() => {
+    const timer = limit(wait.timeout, () => {
       const message = `${nameOf(target)} did not accept the connection within ${wait.timeout} ms`
       fail(new TunnelError('ERR_RINGWAY_CONNECT_TIMEOUT', message))
-    }, wait.timeout)
+    })
 
     function settle(): void {
       clearTimeout(timer)
@@ -81,6 +83,23 @@ export async function dial(target: Target, wait: Wait): Promise<Socket> {
   })
 }
 
+function secure(target: Target, tls: TargetTls): ConnectionOptions {
+  // Node sends no name by itself: `tls.connect` takes `host` for the check of the certificate only.
+  const name = 'socketPath' in target || isIP(target.host) !== 0 ? undefined : target.host
+  return {
+    ...tls,
+    servername: tls.servername ?? name,
+    rejectUnauthorized: tls.rejectUnauthorized ?? true,
+    // A tunnel is HTTP/1.1 to the backend, always: RFC 6455's upgrade does not exist in another.
+    ALPNProtocols: ['http/1.1']
+  }
+}
+
+/** Calls `expire` after `timeout` milliseconds, or never when that is 0. */
+export function limit(timeout: number, expire: () => void): NodeJS.Timeout | undefined {
+  return timeout > 0 ? setTimeout(expire, timeout) : undefined
+}
+
 /** A target as people write it. */
 export function nameOf(target: Target): string {
   if ('socketPath' in target) return `unix:${target.socketPath}`
@@ -89,6 +108,6 @@ export function nameOf(target: Target): string {
 
 /** An error's message; that of a failed dial to several addresses is empty, its errors' are not. */
 function reasonOf(error: Error): string {
-  if (error instanceof AggregateError) return error.errors.map(String).join(', ')
+  if (error instanceof AggregateError) return (error.errors as Error[]).map(each => each.message).join(', ')
   return error.message
 }

@@ -1,15 +1,15 @@
 import { hash } from 'node:crypto'
 import type { Socket } from 'node:net'
 import type { Offer, RequestHead } from './admit.ts'
-import { extensionNames, tokens } from './admit.ts'
 import { framingOf, readBody } from './body.ts'
 import type { Target, Wait } from './dial.ts'
-import { dial, nameOf } from './dial.ts'
+import { dial, limit, nameOf } from './dial.ts'
 import { TunnelError } from './errors.ts'
+import { extensionNames, namedInConnection, takesHandshakeAway, valuesOf } from './fields.ts'
 import type { Forwarding } from './headers.ts'
 import { responseHeaders, upgradeRequest } from './headers.ts'
 import type { ResponseHead } from './response-head.ts'
-import { malformed, ResponseHeadParser, valuesOf } from './response-head.ts'
+import { malformed, ResponseHeadParser } from './response-head.ts'
 
 /** The backend took the upgrade: a valid `101`. */
 export interface Accepted {
@@ -37,7 +37,7 @@ export interface Declined {
   readonly backend: Socket
 }
 
-/** What {@link open} needs to know of one try. */
+/** What {@link open} needs to know of one try. A limit of 0 is none. */
 export interface OpenOptions {
   /** Milliseconds for name look-up, TCP and TLS. */
   readonly connect: number
@@ -76,9 +76,14 @@ export async function open(
     const { head, rest } = await readHead(backend, nameOf(target), wait)
     if (head.status === 101) {
       checkAccepted(head, offer)
-      const rawHeaders = responseHeaders(head.rawHeaders)
-      rawHeaders.push('Connection', 'Upgrade', 'Upgrade', 'websocket')
-      return { kind: 'accepted', status: 101, reason: head.reason, rawHeaders, backend, rest }
+      return {
+        kind: 'accepted',
+        status: 101,
+        reason: head.reason,
+        rawHeaders: switchingHeaders(head.rawHeaders),
+        backend,
+        rest
+      }
     }
     return decline(head, rest, backend, options.read)
   } catch (error) {
@@ -95,9 +100,9 @@ async function readHead(
 ): Promise<{ head: ResponseHead; rest: Buffer }> {
   return new Promise((resolve, reject) => {
     const parser = new ResponseHeadParser()
-    const timer = setTimeout(() => {
+    const timer = limit(wait.timeout, () => {
       fail(new TunnelError('ERR_RINGWAY_ANSWER_TIMEOUT', `${name} did not answer within ${wait.timeout} ms`))
-    }, wait.timeout)
+    })
 
     function settle(): void {
       clearTimeout(timer)
@@ -141,8 +146,11 @@ function checkAccepted(head: ResponseHead, offer: Offer): void {
   if (upgrade.length !== 1 || upgrade[0]!.toLowerCase() !== 'websocket') {
     throw malformed('its Upgrade header is not "websocket"')
   }
-  const connection = valuesOf(head.rawHeaders, 'connection').flatMap(value => tokens(value.toLowerCase()))
+  const connection = namedInConnection(head.rawHeaders)
   if (!connection.includes('upgrade')) throw malformed('its Connection header does not contain "upgrade"')
+  if (takesHandshakeAway(connection)) {
+    throw malformed('its Connection header names a header that the handshake needs')
+  }
   const accept = valuesOf(head.rawHeaders, 'sec-websocket-accept')
   if (accept.length !== 1 || accept[0] !== acceptKey(offer.key)) {
     throw malformed('its Sec-WebSocket-Accept is not the one for this key')
@@ -155,6 +163,17 @@ function checkAccepted(head: ResponseHead, offer: Offer): void {
   if (!extensions.every(name => offer.extensions.includes(name))) {
     throw malformed('it chooses an extension that was not offered')
   }
+}
+
+/** The headers of a 101 as the client gets them. */
+function switchingHeaders(raw: readonly string[]): string[] {
+  const headers = responseHeaders(raw)
+  for (let i = headers.length - 2; i >= 0; i -= 2) {
+    // Some servers send a length with it, which RFC 9110 section 8.6 forbids: a client could wait for a body.
+    if (headers[i]!.toLowerCase() === 'content-length') headers.splice(i, 2)
+  }
+  headers.push('Connection', 'Upgrade', 'Upgrade', 'websocket')
+  return headers
 }
 
 /**
@@ -174,10 +193,10 @@ function decline(head: ResponseHead, rest: Buffer, backend: Socket, read: number
   if (head.status === 426) {
     for (const value of valuesOf(head.rawHeaders, 'upgrade')) rawHeaders.push('Upgrade', value)
   }
-  backend.setTimeout(read, () => {
-    backend.destroy(
-      new TunnelError('ERR_RINGWAY_ANSWER_TIMEOUT', `The answer's body was silent for ${read} ms`)
-    )
+  backend.setTimeout(read).on('timeout', () => {
+    // What waits to be read means that the reader is slow, not the backend.
+    if (backend.readableLength > 0) backend.setTimeout(read)
+    else backend.destroy(new TunnelError('ERR_RINGWAY_ANSWER_TIMEOUT', `The body was silent for ${read} ms`))
   })
   if (rest.length > 0) backend.unshift(rest)
   const body = readBody(backend, framing)

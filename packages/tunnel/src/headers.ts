@@ -1,5 +1,5 @@
 import type { RequestHead } from './admit.ts'
-import { tokens } from './admit.ts'
+import { isFieldValue, isToken, namedInConnection } from './fields.ts'
 
 /** What the backend is told of the client, in `X-Forwarded-…` headers set anew. */
 export interface Forwarding {
@@ -28,7 +28,9 @@ const HOP_BY_HOP = new Set([
 
 /** What any client can write about itself, so what no backend may believe: set anew, or not sent at all. */
 function isForwarding(name: string): boolean {
-  return name.startsWith('x-forwarded-') || name === 'forwarded' || name === 'x-real-ip'
+  // A CGI-like backend sees no difference between `-` and `_`.
+  const dashed = name.replaceAll('_', '-')
+  return dashed.startsWith('x-forwarded-') || dashed === 'forwarded' || dashed === 'x-real-ip'
 }
 
 /**
@@ -79,26 +81,18 @@ export function responseHeaders(raw: readonly string[]): string[] {
  */
 export function upgradeRequest(request: RequestHead, forwarding: Forwarding): string {
   const headers = requestHeaders(request.rawHeaders, forwarding)
-  if (/[^\x21-\xff]/.test(request.target))
+  if (/[^\x21-\x7e\x80-\xff]/.test(request.target)) {
     throw new TypeError('The request target contains a forbidden character')
+  }
   let head = `GET ${request.target} HTTP/1.1\r\n`
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i]!
     const value = headers[i + 1]!
-    // A parser's values are clean; those of a caller may not be.
-    if (/[\0\r\n\u0100-\uffff]/.test(value)) throw new TypeError(`${name} contains a forbidden character`)
+    // A parser's headers are clean; those of a caller may not be.
+    if (!isToken(name)) throw new TypeError(`${JSON.stringify(name)} is no header's name`)
+    if (!isFieldValue(value)) throw new TypeError(`${name} contains a forbidden character`)
     // A body was refused by admit: a length of 0 says nothing.
     if (name.toLowerCase() !== 'content-length') head += `${name}: ${value}\r\n`
   }
   return `${head}Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n`
-}
-
-function namedInConnection(raw: readonly string[]): string[] {
-  const names: string[] = []
-  for (let i = 0; i < raw.length; i += 2) {
-    if (raw[i]!.length === 10 && raw[i]!.toLowerCase() === 'connection') {
-      names.push(...tokens(raw[i + 1]!.toLowerCase()))
-    }
-  }
-  return names
 }

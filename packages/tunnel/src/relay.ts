@@ -15,6 +15,7 @@ export class StreamRelay {
   #stopped = false
   #seenBytes = 0
   #seenWaiting = 0
+  #seenTaken = 0
   /** When something last came through, and when the destination was last seen to take what there was. */
   movedAt: number = performance.now()
   takenAt: number = this.movedAt
@@ -36,7 +37,8 @@ export class StreamRelay {
     this.#to.on('drain', this.#drained)
     if (head.length > 0) this.#read(head)
     if (this.#from.readableEnded) this.#end()
-    else if (!this.#to.writableNeedDrain) this.#from.resume()
+    else if (this.#to.writableNeedDrain) this.#from.pause()
+    else this.#from.resume()
   }
 
   /** Bytes that wait because the destination takes none. */
@@ -51,12 +53,19 @@ export class StreamRelay {
    * @param now - milliseconds of `performance.now()`
    */
   sweep(now: number): void {
-    const { waiting } = this
-    const moved = this.bytes !== this.#seenBytes || waiting !== this.#seenWaiting
-    if (moved) this.movedAt = now
-    if (moved || waiting === 0) this.takenAt = now
-    this.#seenBytes = this.bytes
+    const { bytes, waiting } = this
+    const taken = bytes - waiting
+    if (bytes !== this.#seenBytes || waiting !== this.#seenWaiting) this.movedAt = now
+    // More that comes in doesn't count here: a trickle behind a stopped reader is no progress.
+    if (taken !== this.#seenTaken || waiting === 0) this.takenAt = now
+    this.#seenBytes = bytes
     this.#seenWaiting = waiting
+    this.#seenTaken = taken
+  }
+
+  /** Reads the source to its end and drops what comes: what is left to do when the destination takes no more. */
+  drain(): void {
+    this.#from.resume()
   }
 
   /** Takes nothing more from the source. Bytes already written stay with the destination. */
@@ -67,7 +76,7 @@ export class StreamRelay {
   }
 
   readonly #read = (chunk: Buffer): void => {
-    if (this.#to.writableEnded) return // we are closing: the source is only read to see its end
+    if (!this.#to.writable) return // closing, or gone: the source is only read to see its end
     this.bytes += chunk.length
     if (!this.#to.write(chunk)) this.#from.pause()
   }

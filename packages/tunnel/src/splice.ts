@@ -19,11 +19,14 @@ export interface SpliceOptions {
 export interface TunnelEnd {
   /** `gateway`: a limit, {@link Splice.close} or {@link Splice.destroy}. */
   readonly by: 'client' | 'backend' | 'gateway'
-  /** `fin` and `reset` are the peers' ways, the limits are ours, `closed` and `destroyed` the caller's. */
-  readonly how: 'fin' | 'reset' | 'read' | 'send' | 'linger' | 'closed' | 'destroyed'
-  /** Bytes from the client to the backend, glued ones included. */
+  /**
+   * What began the end: `fin` and `reset` are the peers' ways, the limits are ours, `closed` and `destroyed` the
+   * caller's. `linger` only cuts an end short that has begun, so it's never the answer.
+   */
+  readonly how: 'fin' | 'reset' | 'read' | 'send' | 'closed' | 'destroyed'
+  /** Bytes taken from the client for the backend, glued ones included. */
   readonly bytesToBackend: number
-  /** Bytes from the backend to the client, glued ones included. */
+  /** Bytes taken from the backend for the client, glued ones included. */
   readonly bytesToClient: number
   /** Milliseconds from the splice's start to its end. */
   readonly duration: number
@@ -36,6 +39,9 @@ export interface Rest {
 }
 
 const NOTHING: Buffer = Buffer.alloc(0)
+
+/** Milliseconds that the FIN of an expired tunnel may take: TLS writes something for it, and that can get stuck. */
+const PARTING = 1_000
 
 /**
  * Carries bytes both ways between two sockets until both are done, and never changes one. A side's end (FIN) is
@@ -54,9 +60,10 @@ export class Splice {
   #resolve!: (end: TunnelEnd) => void
   #by: TunnelEnd['by'] | undefined
   #how: TunnelEnd['how'] | undefined
-  #open = 2
-  #expired = false
+  #stopped = false
   #endingSince = 0
+  #expiredAt: number | undefined
+  readonly #gone = new Set<Duplex>()
 
   /**
    * Starts at once. The caller has written both heads (the 101 too) and reads nothing more from either side.
@@ -80,10 +87,10 @@ export class Splice {
     watch(this)
     client.on('close', this.#clientClosed)
     backend.on('close', this.#backendClosed)
-    // A side that died before the splice began may have said 'close' already.
-    if (client.closed) this.#clientClosed()
-    if (backend.closed) this.#backendClosed()
-    if (client.destroyed || backend.destroyed) return
+    // A side that died before the splice began may say 'close' still, or have said it.
+    if (client.destroyed) this.#clientClosed()
+    if (backend.destroyed) this.#backendClosed()
+    if (this.#gone.size > 0) return
     this.#toBackend.start(glued.fromClient ?? NOTHING)
     this.#toClient.start(glued.fromBackend ?? NOTHING)
   }
@@ -93,26 +100,35 @@ export class Splice {
     return this.#toBackend.bytes + this.#toClient.bytes
   }
 
-  /** Ends both sides with a FIN behind what is already under way; what is left after `linger` is destroyed. */
+  /**
+   * Ends both sides with a FIN behind what was already passed on; what comes in after is dropped, and what is left
+   * after `linger` destroyed. Does nothing after {@link Splice.stop}.
+   */
   close(): void {
+    if (this.#stopped) return
     this.#note('gateway', 'closed')
     this.#client.end()
     this.#backend.end()
+    this.#toBackend.drain()
+    this.#toClient.drain()
   }
 
-  /** Destroys both sockets now. Bytes that were not yet sent are lost. */
+  /** Destroys both sockets now: bytes that were not yet sent are lost. Does nothing after {@link Splice.stop}. */
   destroy(): void {
+    if (this.#stopped) return
     this.#note('gateway', 'destroyed')
     this.#client.destroy()
     this.#backend.destroy()
   }
 
   /**
-   * Stops carrying and hands the two sockets back, both alive: the splice takes nothing more from them once this
-   * is called, and has written all that it took once this resolves. `ended` then never resolves.
+   * Stops carrying and hands the two sockets back, paused: the splice takes nothing more from them once this is
+   * called, and has written all that it took once this resolves. `ended` then never resolves. A FIN that comes
+   * meanwhile stays with its socket, whose `readableEnded` tells. When it rejects the tunnel goes on to its end.
    *
    * @returns what was read but not passed on
-   * @throws {@link TunnelError} `ERR_RINGWAY_TUNNEL_ENDED` when a side has ended or ends before that
+   * @throws {@link TunnelError} `ERR_RINGWAY_TUNNEL_ENDED` when the tunnel is ending, a side dies before all is
+   * written, or it was stopped before
    */
   async stop(): Promise<Rest> {
     this.#refuseEnded()
@@ -124,12 +140,14 @@ export class Splice {
     )
     await Promise.all(written)
     this.#refuseEnded()
+    this.#stopped = true
     this.#release()
     return { fromClient: readAll(this.#client), fromBackend: readAll(this.#backend) }
   }
 
-  /** Destroys the tunnel and waits for its end. */
+  /** Destroys the tunnel and waits for its end; at once after {@link Splice.stop}. */
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#stopped) return
     this.destroy()
     await this.ended
   }
@@ -144,35 +162,40 @@ export class Splice {
     const toClient = this.#toClient
     toBackend.sweep(now)
     toClient.sweep(now)
-    if (this.#expired) return
+    if (this.#expiredAt !== undefined) {
+      if (now - this.#expiredAt >= PARTING) this.destroy()
+      return
+    }
     const { read, send, linger } = this.#limits
     const movedAt = Math.max(toBackend.movedAt, toClient.movedAt)
     // Bytes that wait behind one side's end have the `send` limit, unless it is we who are closing.
     const lingers =
       this.#how !== undefined && (this.#by === 'gateway' || toBackend.waiting + toClient.waiting === 0)
-    if (lingers && linger > 0 && now - Math.max(movedAt, this.#endingSince) >= linger) this.#expire('linger')
-    else if (send > 0 && now - Math.min(toBackend.takenAt, toClient.takenAt) >= send) this.#expire('send')
-    else if (read > 0 && now - movedAt >= read) this.#expire('read')
+    if (lingers && linger > 0 && now - Math.max(movedAt, this.#endingSince) >= linger) this.#expire(now)
+    else if (send > 0 && now - Math.min(toBackend.takenAt, toClient.takenAt) >= send)
+      this.#expire(now, 'send')
+    else if (read > 0 && now - movedAt >= read) this.#expire(now, 'read')
   }
 
   #own(side: Duplex): void {
     if (side instanceof Socket) side.setNoDelay(true).setKeepAlive(true, KEEP_ALIVE).setTimeout(0)
     // An https server's sockets have it off: what the other side says after this one's FIN would be lost.
     side.allowHalfOpen = true
-    side.on('error', ignore)
+    side.off('error', ignore).on('error', ignore) // once, however many splices it has been in
   }
 
   readonly #clientClosed = (): void => this.#sideClosed('client', this.#client, this.#backend)
   readonly #backendClosed = (): void => this.#sideClosed('backend', this.#backend, this.#client)
 
   #sideClosed(name: 'client' | 'backend', side: Duplex, other: Duplex): void {
-    // Only an unclean end reaches over: after a clean one the other side may still have bytes to take.
-    if (!side.readableEnded || !side.writableFinished) {
-      this.#note(name, 'reset')
-      if (!this.#expired) reset(other)
+    if (this.#gone.has(side)) return
+    this.#gone.add(side)
+    const clean = side.readableEnded && side.writableFinished
+    this.#note(name, clean ? 'fin' : 'reset')
+    if (this.#gone.size < 2) {
+      this.#reachOver(side, other)
+      return
     }
-    this.#open -= 1
-    if (this.#open > 0) return
     this.#release()
     this.#resolve({
       by: this.#by!,
@@ -181,6 +204,14 @@ export class Splice {
       bytesToClient: this.#toClient.bytes,
       duration: performance.now() - this.#started
     })
+  }
+
+  /** What the end of one side means for the other. */
+  #reachOver(side: Duplex, other: Duplex): void {
+    if (this.#by === 'gateway') return // both were told: the other has `linger` to do as it likes
+    // All that it had to say is under way, FIN included: it must come. Only what it was to hear has nowhere to go.
+    if (side.readableEnded) other.end(() => other.destroy())
+    else reset(other)
   }
 
   #release(): void {
@@ -192,7 +223,10 @@ export class Splice {
   }
 
   #refuseEnded(): void {
-    if (this.#how !== undefined) throw new TunnelError('ERR_RINGWAY_TUNNEL_ENDED', 'The tunnel has ended')
+    const dead = this.#client.destroyed || this.#backend.destroyed
+    if (this.#how === undefined && !dead && !this.#stopped) return
+    const state = this.#stopped ? 'was stopped' : 'has ended'
+    throw new TunnelError('ERR_RINGWAY_TUNNEL_ENDED', `The tunnel ${state}`)
   }
 
   /** One side has ended: so does what the other hears. */
@@ -201,9 +235,9 @@ export class Splice {
     to.end()
   }
 
-  #expire(limit: 'read' | 'send' | 'linger'): void {
-    this.#note('gateway', limit)
-    this.#expired = true
+  #expire(now: number, limit?: 'read' | 'send'): void {
+    if (limit !== undefined) this.#note('gateway', limit)
+    this.#expiredAt = now
     for (const side of [this.#client, this.#backend]) {
       // As nginx: a FIN for a side that takes it at once; bytes that wait for a stopped reader are given up.
       if (side.writableLength > 0) side.destroy()
@@ -223,6 +257,7 @@ export class Splice {
 /** Ends a socket so that its peer can tell: with a RST where there is one, by destroying elsewhere. */
 function reset(stream: Duplex): void {
   if (stream.destroyed) return
+  const stuck = stream.writableLength > 0
   try {
     // Throws on Unix sockets, and on TLS ones, which are sockets too.
     if (stream instanceof Socket) stream.resetAndDestroy()
@@ -230,6 +265,9 @@ function reset(stream: Duplex): void {
   } catch {
     stream.destroy()
   }
+  // It waits until all is written, which a stopped reader can put off for ever. (Only with bytes in its way: when
+  // there are none its FIN is already under way, and the kernel's RST can't overtake that.)
+  if (stuck) stream.destroy()
 }
 
 /** 'close' follows and says all. */
