@@ -90,14 +90,15 @@ export class UpgradeClient {
     this.response.assignSocket(this.socket)
   }
 
-  /** Ends the wait for a backend with a reason of ours. */
+  /** Ends the wait for a backend with a reason of ours, which the client is told. At the second call it is cut off. */
   abort(reason: Error): void {
-    this.#controller.abort(reason)
+    if (this.signal.aborted) this.socket.destroy()
+    else this.#controller.abort(reason)
   }
 
   /** From now on a client that takes nothing of its answer for `limit` milliseconds is cut off. */
   hurry(limit: number): void {
-    if (limit > 0) this.socket.setTimeout(limit, () => this.socket.destroy())
+    if (limit > 0) this.socket.setTimeout(limit).on('timeout', this.#cut)
   }
 
   /**
@@ -139,12 +140,17 @@ export class UpgradeClient {
   }
 
   #quit(): void {
+    this.socket.setTimeout(0).off('timeout', this.#cut)
     this.socket.off('drain', this.#drained).off('end', this.#gone).off('close', this.#gone)
   }
 
   /** Node takes its own listener off at an upgrade; without, a body over 64 KiB would never go on. */
   readonly #drained = (): void => {
     this.response.emit('drain')
+  }
+
+  readonly #cut = (): void => {
+    this.socket.destroy()
   }
 
   readonly #gone = (): void => {

@@ -129,6 +129,7 @@ export class Engine {
   async upgrade({ client, offer, owner, timer }: Pending, reply: Reply): Promise<void> {
     clearTimeout(timer)
     const done = this.#handshakes.add(reason => client.abort(reason))
+    if (this.closing) client.abort(gatewayError('ERR_RINGWAY_CLOSING'))
     await upgrade(this, client, offer, reply, owner)
     done()
   }
@@ -150,8 +151,8 @@ export class Engine {
   /** Asks the user's key function. */
   async keyOf(source: KeySource, signal: AbortSignal): Promise<string | undefined> {
     if (!this.upstream.keyed) return undefined
-    const answer = this.#key(source)
-    const key = answer instanceof Promise ? await within(answer, this.timeouts.chain, signal) : answer
+    let key = this.#key(source)
+    if (typeof key === 'object') key = await within(Promise.resolve(key), this.timeouts.chain, signal)
     if (key === undefined || typeof key === 'string') return key
     throw new TypeError(`The key function must return a string or undefined, not ${typeof key}`)
   }
@@ -166,8 +167,9 @@ export class Engine {
   async close(drain: number): Promise<void> {
     this.closing = true
     const closing = gatewayError('ERR_RINGWAY_CLOSING')
+    this.#handshakes.abort(closing) // their clients are told at once to come back elsewhere
     await Promise.all([
-      this.#handshakes.end(0, closing), // their clients are told at once to come back elsewhere
+      this.#handshakes.end(drain, closing),
       this.#requests.end(drain, closing),
       this.tunnels.close(drain)
     ])

@@ -12,13 +12,16 @@ export class UnderWay {
     }
   }
 
+  /** Ends all of it before its time. */
+  abort(reason: Error): void {
+    for (const abort of this.#aborts) abort(reason)
+  }
+
   /** Waits until nothing is under way; what still is after `limit` milliseconds is ended. */
   async end(limit: number, reason: Error): Promise<void> {
     if (this.#aborts.size === 0) return
     await new Promise<void>(resolve => {
-      const timer = setTimeout(() => {
-        for (const abort of this.#aborts) abort(reason)
-      }, limit)
+      const timer = setTimeout(() => this.abort(reason), limit)
       this.#idle = () => {
         clearTimeout(timer)
         resolve()
