@@ -98,7 +98,7 @@ export class UpgradeClient {
 
   /** From now on a client that takes nothing of its answer for `limit` milliseconds is cut off. */
   hurry(limit: number): void {
-    if (limit > 0) this.socket.setTimeout(limit).on('timeout', this.#cut)
+    if (limit > 0) this.socket.setTimeout(limit).off('timeout', this.#cut).on('timeout', this.#cut)
   }
 
   /**
