@@ -1,0 +1,13 @@
+// What a contender tells its parent: its port, and its CPU time whenever it is asked.
+import type { Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+
+/** Listens on a free port and answers each message of the parent with the CPU time so far, in microseconds. */
+export function report(server: Server): void {
+  server.listen(0, '127.0.0.1', () => process.send!({ port: (server.address() as AddressInfo).port }))
+  process.on('message', () => {
+    const { user, system } = process.cpuUsage()
+    process.send!({ cpu: user + system })
+  })
+  process.on('disconnect', () => process.exit())
+}
