@@ -22,7 +22,7 @@ export function parseAddress(text: string, path: string): ServerAddress {
     throw new ConfigError(path, `the path after 'unix:' must begin with '/': ${show(text)}`)
   }
 
-  const [, bracketed, plain, port] = /^(?:\[([^\]]*)\]|([^:]*))(?::(.*))?$/s.exec(text) ?? []
+  const [, bracketed, plain, port] = /^(?:\[([^\]]*)\]|([^:[]*))(?::(.*))?$/s.exec(text) ?? []
   const host = bracketed ?? plain
   if (host === undefined) throw new ConfigError(path, `${show(text)} is not ${FORMS}`)
   const problem =

@@ -91,8 +91,8 @@ export class Probe {
   }
 }
 
-/** A refused connect to a name with several addresses is an AggregateError without a message. */
-function describe(error: unknown): string {
+/** An error in a few words. A refused connect to a name with several addresses has a code, but no message. */
+export function describe(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   return error.message || String((error as NodeJS.ErrnoException).code)
 }

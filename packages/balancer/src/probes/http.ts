@@ -1,5 +1,6 @@
 import { connect as connectTcp } from 'node:net'
 import type { Socket } from 'node:net'
+import { addAbortSignal } from 'node:stream'
 import { connect as connectTls } from 'node:tls'
 
 import { Client } from 'undici'
@@ -7,12 +8,14 @@ import type { Dispatcher, buildConnector } from 'undici'
 
 import { addressText } from '../address.ts'
 import type { HealthConfig } from '../config.ts'
+import { describe } from '../probe.ts'
 import type { Check } from '../probe.ts'
 import type { UpstreamServer } from '../server.ts'
 
 /** So many bytes of a body are read, to let an ordinary one end in peace; the status has been judged by then. */
 const ENOUGH = 65_536
 
+type Connector = buildConnector.connector
 type Place = Pick<UpstreamServer, 'address' | 'tls'>
 
 /**
@@ -27,7 +30,7 @@ export function httpCheck(server: Place, health: HealthConfig): Check {
   const host = 'host' in address ? addressText(address) : 'localhost'
   const headers = { host, 'user-agent': 'ringway', ...health.headers }
   return async signal => {
-    const connection = dial(server)
+    const connection = dial(server, signal)
     // The limit of time is the signal's alone. The origin is for show: the connection is ours, and so is Host.
     const limits = { headersTimeout: 0, bodyTimeout: 0 }
     const client = new Client('http://localhost', { connect: connection.connect, ...limits })
@@ -46,25 +49,29 @@ export function httpCheck(server: Place, health: HealthConfig): Check {
 }
 
 /**
- * A connector for undici that can be ended while it is still connecting; undici's own goes on by itself then.
- * The socket doesn't keep the process alive: an upstream is nothing to wait for.
+ * A connector for undici whose socket the signal ends at any time: undici forgets about a signal while it connects,
+ * and would go on connecting. The socket doesn't keep the process alive: an upstream is nothing to wait for.
  */
-function dial({ address, tls }: Place): { connect: buildConnector.connector; end(): Promise<void> } {
+function dial({ address, tls }: Place, signal: AbortSignal): { connect: Connector; end(): Promise<void> } {
   const target = 'host' in address ? { host: address.host, port: address.port } : { path: address.socketPath }
   let socket: Socket | undefined
   return {
     connect(_, callback) {
       const made =
         tls === undefined
-          ? connectTcp(target).once('connect', connected)
-          : connectTls({ ...tls, ...target, ALPNProtocols: ['http/1.1'] }).once('secureConnect', connected)
+          ? connectTcp(target)
+          : connectTls({ ...tls, ...target, ALPNProtocols: ['http/1.1'] })
       socket = made
-      // Stays to the end: an error after the answer is nobody's concern.
-      made.on('error', (error: Error) => callback(error, null))
-      made.unref()
-      function connected(): void {
+      addAbortSignal(signal, made).unref()
+      // Wrapped, since undici tries again and again after an error whose code says that the names don't match.
+      const failed = (error: Error): void => callback(new Error(describe(error), { cause: error }), null)
+      made.once('error', failed)
+      made.once(tls === undefined ? 'connect' : 'secureConnect', () => {
+        made.off('error', failed)
         callback(null, made)
-      }
+      })
+      // To the end: what befalls a socket after its probe is nobody's concern.
+      made.on('error', () => {})
     },
     async end() {
       const open = socket
