@@ -41,7 +41,8 @@ export function moves(from: Upstream): string[] {
 
 /** A monotonic clock that only moves when it is told to. */
 export function clock(t: TestContext): { advance(milliseconds: number): void } {
-  let now = performance.now()
+  // Whole, so that sums are exact and a test may stand on the very border of a time.
+  let now = Math.round(performance.now())
   t.mock.method(performance, 'now', () => now)
   return {
     advance(milliseconds) {
