@@ -2,7 +2,7 @@ import { isIP, isIPv6 } from 'node:net'
 
 import { ConfigError } from '@ringway/core'
 
-import { show } from './fields.ts'
+import { show } from '@ringway/core/fields'
 
 /** Where a server listens. */
 export type ServerAddress = { readonly host: string; readonly port: number } | { readonly socketPath: string }

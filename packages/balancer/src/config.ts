@@ -8,7 +8,7 @@ import type { Strategy } from '@ringway/core'
 
 import { addressText, hostProblem, parseAddress, serverName } from './address.ts'
 import type { ServerAddress } from './address.ts'
-import { Fields, show } from './fields.ts'
+import { Fields, show } from '@ringway/core/fields'
 import type { HealthOptions, ServerTls, UpstreamOptions } from './options.ts'
 
 /** One server's options, checked, with every default filled in. */

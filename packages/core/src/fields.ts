@@ -5,7 +5,10 @@ import { ConfigError } from './errors.ts'
 /** The longest time that a timer of Node's can take; it makes 1 ms of anything longer. */
 const LONGEST = 2_147_483_647
 
-/** One object of options whose fields are asked for by name. A bad one throws a ConfigError with its whole path. */
+/**
+ * One object of options whose fields are asked for by name. A bad one throws a {@link ConfigError} with its whole path.
+ * For Ringway's own packages and for what is built on them; an entry of its own, as it has no part in hashing.
+ */
 export class Fields {
   readonly #value: Readonly<Record<string, unknown>>
   readonly #path: string

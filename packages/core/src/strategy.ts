@@ -1,3 +1,5 @@
+import { RingwayError } from './errors.ts'
+
 /** One server as a strategy sees it. */
 export interface Member {
   /** What is hashed, so what places the server on the ring: by default the server as written, as in nginx. */
@@ -39,6 +41,7 @@ export interface Table {
  *
  * @param table - of a keyed strategy
  * @param key - the client's key
+ * @throws {@link RingwayError} `ERR_RINGWAY_STRATEGY` when the table picks a member that it was told not to
  */
 export function order(table: Table, key: string): Member[] {
   const taken = new Set<Member>()
@@ -49,6 +52,8 @@ export function order(table: Table, key: string): Member[] {
       () => 0
     )
     if (next === undefined) return [...taken]
+    if (taken.has(next))
+      throw new RingwayError('ERR_RINGWAY_STRATEGY', `The table picked "${next.id}", which is not usable`)
     taken.add(next)
   }
 }

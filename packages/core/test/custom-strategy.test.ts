@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { ketama, order } from '@ringway/core'
-import type { Strategy } from '@ringway/core'
+import type { Strategy, Table } from '@ringway/core'
 
 /** A strategy as a user would write it: some keys have a place of their own. */
 function pinned(pins: Record<string, string>): Strategy {
@@ -27,4 +27,10 @@ test("a user's strategy is one method, may stand on another, and order works on 
     order(table, 'key').map(({ id }) => id),
     [plain[2], plain[0], plain[1]]
   )
+})
+
+test('order stops at a table that picks what is not usable', () => {
+  const member = { id: 'a:1', weight: 1 }
+  const stubborn: Table = { pick: () => member }
+  assert.throws(() => order(stubborn, 'key'), { code: 'ERR_RINGWAY_STRATEGY' })
 })
