@@ -1,4 +1,5 @@
 import type { UpstreamServer } from '@ringway/balancer'
+import { dial, nameOf } from '@ringway/tunnel'
 import { Pool } from 'undici'
 import type { Timeouts } from './options.ts'
 
@@ -15,14 +16,15 @@ export class Pools {
   of(server: UpstreamServer): Pool {
     let pool = this.#pools.get(server)
     if (!pool) {
-      const { address, tls } = server
-      const scheme = tls ? 'https' : 'http'
-      const host =
-        'host' in address ? (address.host.includes(':') ? `[${address.host}]` : address.host) : 'localhost'
-      const path = 'socketPath' in address ? { socketPath: address.socketPath } : {}
-      pool = new Pool(`${scheme}://${host}:${'port' in address ? address.port : 80}`, {
-        ...path,
-        connect: { timeout: this.#timeouts.connect, ...tls, ...path },
+      const target = { ...server.address, tls: server.tls }
+      // The name is for the Host header of a client that sent none: connections are dialled by us, as tunnels' are.
+      pool = new Pool(`http://${'host' in target ? nameOf(target) : 'localhost'}`, {
+        connect: (_, connected) => {
+          dial(target, { timeout: this.#timeouts.connect }).then(
+            socket => connected(null, socket),
+            (error: Error) => connected(error, null)
+          )
+        },
         headersTimeout: this.#timeouts.handshake,
         bodyTimeout: this.#timeouts.read
       })

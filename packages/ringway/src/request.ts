@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Readable } from 'node:stream'
 import { canonicalAddress } from '@ringway/core'
 import type { Lease, UpstreamServer } from '@ringway/balancer'
-import { requestHeaders, responseHeaders } from '@ringway/tunnel'
+import { requestHeaders, responseHeaders, TunnelError } from '@ringway/tunnel'
 import { headOf } from './client.ts'
 import type { Engine } from './engine.ts'
 import { GatewayError, gatewayError, publicError } from './errors.ts'
@@ -18,13 +18,6 @@ interface Answer {
 
 /** May be sent twice without doing more than once would (RFC 9110 section 9.2.2). */
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
-
-/** The connection was never there, so the server has seen nothing of the request. */
-const NOT_CONNECTED =
-  /^(?:ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|ENOENT|EACCES|ETIMEDOUT|UND_ERR_CONNECT_TIMEOUT|ERR_TLS_.*|ERR_SSL_.*|.*CERT.*|.*SIGNATURE.*)$/
-
-/** The server took too long. */
-const TIMED_OUT = /^(?:ETIMEDOUT|UND_ERR_CONNECT_TIMEOUT|UND_ERR_HEADERS_TIMEOUT|UND_ERR_BODY_TIMEOUT)$/
 
 /**
  * Takes one plain HTTP request to the server that its key belongs to, and the answer back. Never throws: what fails
@@ -92,7 +85,7 @@ async function firstAnswer(
   const headers = requestHeaders(rawHeaders, { for: address, proto, host: request.headers.host })
   const body = hasBody ? new Body(request) : undefined
   const tried = new Set<UpstreamServer>()
-  let last: GatewayError | undefined
+  let last: TunnelError | undefined
   for (;;) {
     const lease = await engine.upstream.acquire(key, { except: tried, signal })
     if (!lease) throw last ?? gatewayError('ERR_RINGWAY_NO_SERVER')
@@ -116,17 +109,12 @@ async function firstAnswer(
         lease.settle('cancelled')
         throw signal.reason as Error
       }
-      const code = codeOf(error)
-      record.tried(lease.server.id, code)
+      last = failureOf(error)
+      record.tried(lease.server.id, last.code)
       lease.settle('failed')
-      last = TIMED_OUT.test(code)
-        ? new GatewayError('ERR_RINGWAY_ANSWER_TIMEOUT', 504, 'Gateway Timeout', {}, { cause: error })
-        : new GatewayError('ERR_RINGWAY_ANSWER_MISSING', 502, 'Bad Gateway', {}, { cause: error })
-      const again =
-        body === undefined
-          ? IDEMPOTENT.has(method) || NOT_CONNECTED.test(code)
-          : !body.started && NOT_CONNECTED.test(code)
-      if (!again) throw last
+      // Where there was no connection, the server has seen nothing of the request.
+      const again = last.code.startsWith('ERR_RINGWAY_CONNECT_') || IDEMPOTENT.has(method)
+      if (!again || body?.started) throw last
     }
   }
 }
@@ -147,8 +135,11 @@ class Body {
   }
 }
 
-function codeOf(error: unknown): string {
-  if (error instanceof AggregateError && error.errors.length > 0) return codeOf(error.errors[0])
-  const { code } = error as { code?: unknown }
-  return typeof code === 'string' ? code : 'ERR_RINGWAY_ANSWER_MISSING'
+/** A failed try in the words of a failed upgrade. */
+function failureOf(error: unknown): TunnelError {
+  if (error instanceof TunnelError) return error
+  const { code, message } = error as { code?: unknown; message?: string }
+  if (code === 'UND_ERR_HEADERS_TIMEOUT')
+    return new TunnelError('ERR_RINGWAY_ANSWER_TIMEOUT', message!, { cause: error })
+  return new TunnelError('ERR_RINGWAY_ANSWER_MISSING', String(message), { cause: error })
 }
