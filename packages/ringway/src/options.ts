@@ -71,7 +71,7 @@ export function checkOptions(options: GatewayOptions): Config {
   const { key = remoteAddress(), ...rest } = options.upstream
   if (typeof key !== 'function') throw upstream.mismatch('key', 'a function')
 
-  const times = new Fields(options.timeouts ?? {}, 'timeouts', [
+  const times = new Fields(fields.has('timeouts') ? options.timeouts : {}, 'timeouts', [
     'chain',
     'connect',
     'handshake',
@@ -79,9 +79,9 @@ export function checkOptions(options: GatewayOptions): Config {
     'send',
     'linger'
   ])
-  const log = fields.get('log') ?? STDERR
+  const log = fields.has('log') ? fields.get('log') : STDERR
   for (const level of ['info', 'warn', 'error'] as const) {
-    if (typeof (log as Partial<Log>)[level] !== 'function')
+    if (typeof (log as Partial<Log> | null)?.[level] !== 'function')
       throw fields.error('log', `must have a method "${level}"`)
   }
   return {
