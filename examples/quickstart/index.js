@@ -27,7 +27,7 @@ const byAddress = remoteAddress()
 const gateway = createGateway({
   upstream: {
     servers: backends.map(({ id, port }) => ({ id, host: HOST, port })),
-    health: { type: 'http', path: '/healthz', interval: 500, timeout: 400, rise: 2, fall: 2 },
+    health: { type: 'http', path: '/healthz', interval: 500, rise: 2, fall: 3 },
     key: source => new URL(`http://gateway${source.target}`).searchParams.get('user') ?? byAddress(source)
   }
 })
