@@ -132,6 +132,7 @@ export class UpgradeClient {
    */
   #dismiss(): void {
     this.#quit()
+    this.#controller.abort(gone('The client was answered before its tunnel was open'))
     const { socket } = this
     const timer = setTimeout(() => socket.destroy(), this.#linger).unref()
     socket.once('close', () => clearTimeout(timer))
@@ -157,6 +158,7 @@ export class UpgradeClient {
     this.#quit()
     this.#controller.abort(gone('The client went away before its tunnel was open'))
     this.socket.destroy()
+    this.request.destroy() // as Node does with a plain request: it says 'close', for which loggers wait
   }
 }
 
