@@ -103,18 +103,19 @@ export class Engine {
   ): Promise<void> {
     const client = new UpgradeClient(request, stream, head, this.timeouts.linger)
     const reply = plainReply(request, client.response)
+    const fail = (error: unknown): void => {
+      const { method, target } = client.head
+      const failure = publicError(error)
+      new Record(this.log, 'upgrade', { address: client.address, method, target }).fail(failure)
+      if (!client.socket.destroyed) reply.fail(failure)
+    }
     let offer: Offer
     try {
       await client.ready()
       offer = admit(client.head)
       if (this.closing) throw gatewayError('ERR_RINGWAY_CLOSING')
     } catch (error) {
-      const { address } = client
-      const { method, target } = client.head
-      const failure = publicError(error)
-      new Record(this.log, 'upgrade', { address, method, target }).fail(failure)
-      if (!client.socket.destroyed) reply.fail(failure)
-      return
+      return fail(error)
     }
     if (!chain) return this.upgrade({ client, offer, owner, timer: undefined }, reply)
     const timer =
@@ -122,7 +123,11 @@ export class Engine {
     void client.answered.then(() => clearTimeout(timer))
     const pending: Pending = { client, offer, owner, timer }
     ;(request as unknown as Carrier)[PENDING] = pending
-    chain(request, client.response)
+    try {
+      chain(request, client.response)
+    } catch (error) {
+      fail(error) // frameworks catch what their own chain throws; this is a bare listener's
+    }
   }
 
   /** Carries an upgrade on that came through the host's chain. */
