@@ -66,6 +66,7 @@ function fastifyReply(request: FastifyRequest, reply: FastifyReply): Reply {
       if (upgraded) {
         // The same way for a 101 as for a refusal: hooks see both.
         reply.code(status).headers(headersOf(rawHeaders))
+        reply.raw.statusMessage = reason
         if (status === 101) reply.raw.sendDate = false // nothing is added to the backend's 101
         void reply.send(body && Readable.from(body, { objectMode: false }))
         return
