@@ -201,7 +201,8 @@ export class Gateway extends EventEmitter<GatewayEvents> {
    *
    * @param options - where
    * @returns the server, listening; {@link Gateway.close} closes it
-   * @throws the server's error when it can't listen
+   * @throws the server's error when it can't listen; {@link ConfigError} for `tls` that can't be used;
+   * {@link GatewayError} `ERR_RINGWAY_CLOSING` when the gateway is closed, or closed meanwhile
    */
   async listen(options: ListenOptions = {}): Promise<UpgradeServer> {
     const fields = new Fields(options, '', ['port', 'host', 'path', 'tls'])
@@ -211,15 +212,20 @@ export class Gateway extends EventEmitter<GatewayEvents> {
       if (isBelow(request.url ?? '', path)) this.handleRequest(request, response)
       else plainReply(request, response).fail(gatewayError('ERR_RINGWAY_NOT_FOUND'))
     }
-    const server = options.tls ? createTlsServer(options.tls, handler) : createServer(handler)
-    this.attach(server, { path, through: false })
+    if (this.#engine.closing) throw gatewayError('ERR_RINGWAY_CLOSING')
+    const server = options.tls === undefined ? createServer(handler) : tlsServer(options.tls, handler)
+    const detach = this.attach(server, { path, through: false })
     this.#servers.add(server)
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject).listen({ port, host: fields.text('host') }, () => {
-        server.off('error', reject)
-        resolve()
-      })
-    })
+    try {
+      await listening(server, port, fields.text('host'))
+      // A name is looked up before Node listens, which close() can't stop.
+      if (this.#engine.closing) throw gatewayError('ERR_RINGWAY_CLOSING')
+    } catch (error) {
+      detach()
+      this.#servers.delete(server)
+      server.close()
+      throw error
+    }
     server.on('error', error => this.#engine.log.error({ error }, 'server error'))
     return server
   }
@@ -270,6 +276,25 @@ export class Gateway extends EventEmitter<GatewayEvents> {
     } catch (error) {
       this.#engine.log.error({ error }, `a listener of ${event} failed`)
     }
+  }
+}
+
+async function listening(server: UpgradeServer, port: number, host: string | undefined): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    const closed = (): void => reject(gatewayError('ERR_RINGWAY_CLOSING'))
+    server.once('error', reject).once('close', closed)
+    server.listen({ port, host }, () => {
+      server.off('error', reject).off('close', closed)
+      resolve()
+    })
+  })
+}
+
+function tlsServer(tls: HttpsOptions, handler: RequestListener): UpgradeServer {
+  try {
+    return createTlsServer(tls, handler)
+  } catch (error) {
+    throw new ConfigError('tls', (error as Error).message)
   }
 }
 
