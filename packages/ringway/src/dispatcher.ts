@@ -39,7 +39,8 @@ export class Dispatcher {
   #routes: Route[] = []
   /** Seen by our `emit` and left to others, so the plain listener must leave them too. */
   readonly #left = new WeakSet<IncomingMessage>()
-  #restore: (() => boolean) | undefined
+  #restoreEmit: (() => boolean) | undefined
+  #restoreShould: (() => boolean) | undefined
 
   private constructor(server: UpgradeServer, refuse: Route['take']) {
     this.#server = server
@@ -63,44 +64,41 @@ export class Dispatcher {
     }
     // The longest path first, so that the first match is the best.
     this.#routes = [...this.#routes, route].sort((a, b) => b.path.length - a.path.length)
-    this.#restore ??= this.#install()
+    if (this.#routes.length === 1) this.#install()
   }
 
   remove(route: Route): void {
+    if (!this.#routes.includes(route)) return
     this.#routes = this.#routes.filter(other => other !== route)
-    if (this.#routes.length === 0 && this.#restore?.()) this.#restore = undefined
+    if (this.#routes.length > 0) return
+    this.#server.off('upgrade', this.#listener)
+    // Where somebody stands in front of us, ours stays behind and lets everything pass.
+    if (this.#restoreEmit?.()) this.#restoreEmit = undefined
+    if (this.#restoreShould?.()) this.#restoreShould = undefined
   }
 
-  /** Stands in front of the server's `emit`. The function given back undoes it, or says that it can't. */
-  #install(): () => boolean {
+  #install(): void {
     const server = this.#server as unknown as Hooked
-    const own = Object.getOwnPropertyDescriptor(server, 'emit')
-    const next = server.emit
-    const emit: Emit = (event, ...args) => {
+    const { emit: next, shouldUpgradeCallback: shouldUpgrade } = server
+    this.#restoreEmit ??= replace(server, 'emit', (event, ...args) => {
       if (event === 'upgrade' && this.#dispatch(...(args as UpgradeArguments))) return true
       return next.call(server, event, ...args)
+    })
+    if (shouldUpgrade !== undefined) {
+      this.#restoreShould ??= replace(server, 'shouldUpgradeCallback', request => {
+        if (this.#routes.length > 0) {
+          if (isWebSocket(request)) {
+            if (this.#ownerOf(request)) return true
+          } else if (this.#isAlone()) {
+            // Node's answer would be "yes" because of our listener, and then a page asked for with h2c had no answer.
+            return false
+          }
+        }
+        return shouldUpgrade.call(server, request)
+      })
     }
-    server.emit = emit
-
-    const shouldUpgrade = server.shouldUpgradeCallback
-    const ours: ShouldUpgrade = request => {
-      if (isWebSocket(request) && this.#ownerOf(request)) return true
-      // Node's own answer would be "yes" because of our listener, and then a page asked for with h2c had no answer.
-      if (!isWebSocket(request) && this.#isAlone()) return false
-      return shouldUpgrade!.call(server, request)
-    }
-    if (shouldUpgrade !== undefined) server.shouldUpgradeCallback = ours
-
     // Node looks at the listener count. And a host may have bound the old `emit` (Fastify, for a second address).
     this.#server.on('upgrade', this.#listener)
-    return () => {
-      if (server.emit !== emit) return false // somebody stands in front of us: stay, and let everything pass
-      if (own) Object.defineProperty(server, 'emit', own)
-      else delete (server as Partial<Hooked>).emit
-      if (server.shouldUpgradeCallback === ours) server.shouldUpgradeCallback = shouldUpgrade!
-      this.#server.off('upgrade', this.#listener)
-      return true
-    }
   }
 
   readonly #listener = (request: IncomingMessage, stream: Duplex, head: Buffer): void => {
@@ -109,6 +107,7 @@ export class Dispatcher {
 
   /** Whether the upgrade is dealt with, so that no other listener must see it. */
   #dispatch(request: IncomingMessage, stream: Duplex, head: Buffer): boolean {
+    if (this.#routes.length === 0) return false
     // Also for the upgrades of others: a socket whose owner has no listener would end the process at a reset.
     guard(stream)
     guard(request.socket)
@@ -134,6 +133,18 @@ export class Dispatcher {
 
   #ownerOf(request: IncomingMessage): Route | undefined {
     return this.#routes.find(route => isBelow(request.url ?? '', route.path))
+  }
+}
+
+/** Puts a function of ours in the place of a server's own. The function given back undoes it, or says that it can't. */
+function replace<Name extends keyof Hooked>(server: Hooked, name: Name, ours: Hooked[Name]): () => boolean {
+  const own = Object.getOwnPropertyDescriptor(server, name)
+  server[name] = ours
+  return () => {
+    if (server[name] !== ours) return false
+    if (own) Object.defineProperty(server, name, own)
+    else delete (server as Partial<Hooked>)[name]
+    return true
   }
 }
 
