@@ -18,6 +18,15 @@ export function guard(stream: Duplex): void {
 
 function ignore(): void {}
 
+/** Waits until the responses to requests that came before on the same connection are done. */
+export async function turn(socket: Duplex): Promise<void> {
+  for (;;) {
+    const pending = (socket as Assigned)._httpMessage
+    if (!pending || socket.destroyed) return
+    await new Promise(resolve => pending.once('close', resolve))
+  }
+}
+
 /**
  * The client's side of one upgrade, from the server's 'upgrade' event until its tunnel begins or it is refused.
  * It is answered through an ordinary response on the upgrade's socket, so that an app's chain can guard it.
@@ -79,13 +88,9 @@ export class UpgradeClient {
     })
   }
 
-  /** Puts the response on the socket, once those of requests that came before on the same connection are done. */
+  /** Puts the response on the socket, when it's its turn. */
   async ready(): Promise<void> {
-    for (;;) {
-      const pending = (this.socket as Assigned)._httpMessage
-      if (!pending || this.socket.destroyed) break
-      await new Promise(resolve => pending.once('close', resolve))
-    }
+    await turn(this.socket)
     this.signal.throwIfAborted()
     this.response.assignSocket(this.socket)
   }

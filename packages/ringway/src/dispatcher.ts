@@ -1,9 +1,10 @@
 import type { IncomingMessage } from 'node:http'
 import { Server as HttpServer } from 'node:http'
 import { Server as HttpsServer } from 'node:https'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { ConfigError } from '@ringway/core'
-import { guard } from './client.ts'
+import { guard, turn } from './client.ts'
 
 /** A server that upgrades come from. */
 export type UpgradeServer = HttpServer | HttpsServer
@@ -122,7 +123,7 @@ export class Dispatcher {
       return false
     }
     if (webSocket || stream !== request.socket) this.#refuse(request, stream, head)
-    else asPlainRequest(this.#server, request, stream, head)
+    else void asPlainRequest(this.#server, request, request.socket, head)
     return true
   }
 
@@ -163,7 +164,12 @@ function isWebSocket(request: IncomingMessage): boolean {
  * A request with an `Upgrade` that nobody wants is the plain request that it also is (RFC 9110 section 7.8). Node 20
  * has no way to say so: the head goes back into the socket without the offer, and the socket to the server anew.
  */
-function asPlainRequest(server: UpgradeServer, request: IncomingMessage, socket: Duplex, rest: Buffer): void {
+async function asPlainRequest(
+  server: UpgradeServer,
+  request: IncomingMessage,
+  socket: Socket,
+  rest: Buffer
+): Promise<void> {
   let head = `${request.method} ${request.url} HTTP/${request.httpVersion}\r\n`
   const raw = request.rawHeaders
   for (let i = 0; i < raw.length; i += 2) {
@@ -177,6 +183,9 @@ function asPlainRequest(server: UpgradeServer, request: IncomingMessage, socket:
     }
     head += `${raw[i]!}: ${value}\r\n`
   }
+  await turn(socket) // the server wouldn't know of a response that is under way
+  if (socket.destroyed) return
+  socket.setTimeout(0) // the keep-alive limit that the response before has set
   socket.unshift(Buffer.concat([Buffer.from(`${head}\r\n`, 'latin1'), rest]))
   server.emit('encrypted' in socket ? 'secureConnection' : 'connection', socket)
 }

@@ -14,7 +14,7 @@ import { deserted, listen, makeServer, socketsOf } from './support/mount-server.
 /** All orders of a list. */
 function permutations<Item>(items: readonly Item[]): Item[][] {
   if (items.length < 2) return [[...items]]
-  return items.flatMap((first, at) => permutations(items.toSpliced(at, 1)).map(rest => [first, ...rest]))
+  return items.flatMap((first, at) => permutations(items.toSpliced(at, 1)).map(rest => [first].concat(rest)))
 }
 
 /** Sends one upgrade, reads what proves its owner, and that no second answer came. */

@@ -49,6 +49,7 @@ export function socketsOf(made: Server): Set<Socket> {
   const sockets = new Set<Socket>()
   connections.set(made, sockets)
   made.on('connection', (socket: Socket) => {
+    if (sockets.has(socket)) return // given to the server anew, as a plain request
     sockets.add(socket)
     socket.once('close', () => sockets.delete(socket))
   })
