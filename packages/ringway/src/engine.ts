@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream'
 import type { Lease } from '@ringway/balancer'
 import { Upstream } from '@ringway/balancer'
 import type { KeyFunction, KeySource } from '@ringway/core'
+import { ConfigError } from '@ringway/core'
 import type { Offer, Splice, TunnelEnd } from '@ringway/tunnel'
 import { admit } from '@ringway/tunnel'
 import { UpgradeClient } from './client.ts'
@@ -28,6 +29,8 @@ export type Chain = (request: IncomingMessage, response: ServerResponse) => void
 export interface Attachment {
   readonly server: UpgradeServer
   readonly path: string
+  /** Through the host's own chain. */
+  readonly through: boolean
   detach(): void
 }
 
@@ -76,14 +79,33 @@ export class Engine {
     this.#listener = listener
   }
 
-  /** Upgrades below `path` of `server` come here from now on, through `chain` if one is given. */
-  attach(server: UpgradeServer, path: string, chain: Chain | undefined): Attachment {
-    for (const known of this.attachments) if (known.server === server && known.path === path) return known
+  /** Upgrades below `paths` of `server` come here from now on, through `chain` if one is given: all of them, or none. */
+  attach(server: UpgradeServer, paths: readonly string[], chain: Chain | undefined): Attachment[] {
+    const made: Attachment[] = []
+    try {
+      return paths.map(path => {
+        for (const known of this.attachments) {
+          if (known.server !== server || known.path !== path) continue
+          if (known.through === (chain !== undefined)) return known
+          throw new ConfigError('through', `${path} of this server is attached already with the opposite`)
+        }
+        const attachment = this.#attach(server, path, chain)
+        made.push(attachment)
+        return attachment
+      })
+    } catch (error) {
+      for (const attachment of made) attachment.detach()
+      throw error
+    }
+  }
+
+  #attach(server: UpgradeServer, path: string, chain: Chain | undefined): Attachment {
     const route: Route = { path, take: (...upgraded) => void this.receive(...upgraded, attachment, chain) }
     const dispatcher = Dispatcher.of(server, refuse)
     const attachment: Attachment = {
       server,
       path,
+      through: chain !== undefined,
       detach: () => {
         if (this.attachments.delete(attachment)) dispatcher.remove(route)
       }

@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream'
 import { ConfigError } from '@ringway/core'
 import type { FastifyPluginCallback, FastifyReply, FastifyRequest } from 'fastify'
+import type { Attachment } from './engine.ts'
 import { isUpgrade } from './engine.ts'
 import { createGateway, engineOf, Gateway } from './gateway.ts'
 import type { GatewayOptions } from './options.ts'
@@ -29,9 +30,9 @@ const ringway: FastifyPluginCallback<RingwayFastifyOptions> = (app, options, don
   }
   const gateway = given ?? createGateway({ log: app.log, ...(rest as GatewayOptions) })
   const engine = engineOf(gateway)
-  const attachment = engine.attach(app.server, app.prefix || '/', (request, response) => {
+  const [attachment] = engine.attach(app.server, [app.prefix || '/'], (request, response) => {
     app.routing(request, response)
-  })
+  }) as [Attachment]
 
   // Bodies go to the backend as they come.
   app.removeAllContentTypeParsers()

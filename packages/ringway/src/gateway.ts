@@ -11,6 +11,7 @@ import type { TunnelEnd } from '@ringway/tunnel'
 import type { UpgradeServer } from './dispatcher.ts'
 import { isBelow } from './dispatcher.ts'
 import { Engine } from './engine.ts'
+import type { GatewayError } from './errors.ts'
 import { gatewayError } from './errors.ts'
 import type { GatewayOptions } from './options.ts'
 import { middlewareReply, plainReply } from './reply.ts'
@@ -142,7 +143,8 @@ export class Gateway extends EventEmitter<GatewayEvents> {
    * @param options - where, and whether through the app's chain
    * @returns undoes it
    * @throws {@link ConfigError} when a gateway has that path of that server already, when `through` has no path, or
-   * when {@link Gateway.middleware} is mounted and `through` isn't said
+   * when {@link Gateway.middleware} is mounted and `through` isn't said; {@link GatewayError} `ERR_RINGWAY_CLOSING`
+   * after {@link Gateway.close}
    */
   attach(server: UpgradeServer, options: AttachOptions = {}): Detach {
     const fields = new Fields(options, '', ['path', 'through'])
@@ -150,11 +152,15 @@ export class Gateway extends EventEmitter<GatewayEvents> {
       throw new ConfigError('server', 'must be a server of node:http or node:https')
     const through = fields.has('through') ? fields.boolean('through', false) : undefined
     if (through && !fields.has('path')) throw fields.error('path', 'must be given with through')
-    if (through === undefined) this.#checkGuard((this.#unguarded = true), this.#mounted)
+    if (this.#closed) throw gatewayError('ERR_RINGWAY_CLOSING')
+    if (through === undefined) {
+      this.#checkGuard(this.#mounted)
+      this.#unguarded = true
+    }
     const chain = through
       ? (request: IncomingMessage, response: ServerResponse) => void server.emit('request', request, response)
       : undefined
-    const attached = pathsOf(options.path).map(path => this.#engine.attach(server, path, chain))
+    const attached = this.#engine.attach(server, pathsOf(options.path), chain)
     const detach = (): void => {
       for (const attachment of attached) attachment.detach()
     }
@@ -190,7 +196,8 @@ export class Gateway extends EventEmitter<GatewayEvents> {
    * around the app's guards
    */
   middleware(): Middleware {
-    this.#checkGuard((this.#mounted = true), this.#unguarded)
+    this.#checkGuard(this.#unguarded)
+    this.#mounted = true
     return (request, response, next) => {
       void this.#engine.enter(request, response, middlewareReply(request, response, next))
     }
@@ -262,7 +269,7 @@ export class Gateway extends EventEmitter<GatewayEvents> {
     await Promise.all(closed)
   }
 
-  #checkGuard(_: true, otherWay: boolean): void {
+  #checkGuard(otherWay: boolean): void {
     if (!otherWay) return
     const problem =
       'upgrades would pass around the app that mounts middleware(): say true to guard them, or false'
@@ -299,7 +306,7 @@ function tlsServer(tls: HttpsOptions, handler: RequestListener): UpgradeServer {
 }
 
 function pathsOf(path: string | readonly string[] = '/'): string[] {
-  const paths = typeof path === 'string' ? [path] : [...path]
+  const paths: readonly unknown[] = Array.isArray(path) ? path : [path]
   if (paths.length === 0) throw new ConfigError('path', 'must name at least one path')
   return paths.map(each => {
     if (typeof each !== 'string' || !/^\/[^?#\s]*$/.test(each)) {
