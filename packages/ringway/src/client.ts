@@ -47,7 +47,6 @@ export class UpgradeClient {
   readonly answered: Promise<void>
   readonly #linger: number
   readonly #controller = new AbortController()
-  #taken = false
 
   /**
    * @param request - of the 'upgrade' event
@@ -112,7 +111,6 @@ export class UpgradeClient {
    * @throws {@link TunnelError} `ERR_RINGWAY_CLIENT_GONE` when the client is gone or the host answered otherwise
    */
   async takeOver(): Promise<Socket> {
-    this.#taken = true
     await this.answered
     this.#quit()
     if (this.response.statusCode === 101 && this.response.writableFinished && !this.socket.destroyed)
@@ -128,7 +126,7 @@ export class UpgradeClient {
     this.request.resume() // else it never says 'close', for which loggers wait
     // As Node does behind each response: later, so that all who wait for 'finish' hear it first.
     process.nextTick(() => response.emit('close'))
-    if (!this.#taken || response.statusCode !== 101) this.#dismiss()
+    if (response.statusCode !== 101) this.#dismiss()
   }
 
   /**
