@@ -7,7 +7,7 @@ import { createServer as createTlsServer } from 'node:tls'
 import type { ServerOptions } from 'ws'
 import { WebSocketServer } from 'ws'
 import type { Head } from './gate-peer.ts'
-import { certificate, Peer, switching } from './gate-peer.ts'
+import { certificate, destroyAfter, Peer, switching } from './gate-peer.ts'
 
 /** Nobody listens there. A port that was free a moment ago may be anybody's now. */
 export const REFUSED = '127.0.0.1:1'
@@ -26,7 +26,7 @@ export interface Backend {
 export async function listen(t: TestContext, server: Server, host = '127.0.0.1'): Promise<number> {
   server.on('connection', (socket: Socket) => {
     socket.on('error', () => {})
-    t.after(() => socket.destroy())
+    destroyAfter(t, socket)
   })
   t.after(() => server.close())
   server.listen(0, host)

@@ -74,14 +74,18 @@ export class Peer {
 
   /** Takes the next bytes, exactly so many. */
   async take(length: number): Promise<Buffer> {
-    await this.#until(() => this.#length >= length, `${length} bytes`)
+    await this.#until(() => this.#length >= length || this.ended, `${length} bytes`)
+    if (this.#length < length)
+      assert.fail(`a FIN before ${length} bytes, after ${this.unread.toString('latin1')}`)
     return this.#cut(length)
   }
 
   /** Takes the next head. */
   async head(): Promise<Head> {
-    await this.#until(() => this.unread.includes('\r\n\r\n'), 'a whole head')
-    const text = this.#cut(this.unread.indexOf('\r\n\r\n') + 4).toString('latin1')
+    await this.#until(() => this.unread.includes('\r\n\r\n') || this.ended, 'a whole head')
+    const end = this.unread.indexOf('\r\n\r\n')
+    if (end === -1) assert.fail(`a FIN before a whole head, after ${this.unread.toString('latin1')}`)
+    const text = this.#cut(end + 4).toString('latin1')
     const [first = '', ...lines] = text.trimEnd().split('\r\n')
     return {
       text,
@@ -173,6 +177,21 @@ export interface DialOptions {
   readonly tls?: boolean
 }
 
+const left = new WeakMap<TestContext, Set<Socket>>()
+
+/** Destroys a socket behind the test. One hook for all of a test's: thousands of hooks are slow. */
+export function destroyAfter(t: TestContext, socket: Socket): void {
+  let sockets = left.get(t)
+  if (!sockets) {
+    const made = new Set<Socket>()
+    left.set(t, (sockets = made))
+    t.after(() => {
+      for (const each of made) each.destroy()
+    })
+  }
+  sockets.add(socket)
+}
+
 /** Connects a client; destroyed behind the test. */
 export async function dial(t: TestContext, port: number, options: DialOptions = {}): Promise<Peer> {
   const where = {
@@ -190,7 +209,7 @@ export async function dial(t: TestContext, port: number, options: DialOptions = 
     socket.on('error', () => {})
     peer.reset = () => socket.resetAndDestroy()
   }
-  t.after(() => socket.destroy())
+  destroyAfter(t, socket)
   await new Promise<void>((resolve, reject) => {
     peer.socket.once(options.tls ? 'secureConnect' : 'connect', resolve).once('close', () => {
       reject(peer.error ?? new Error('closed before it was connected'))
