@@ -11,7 +11,6 @@ import type { TunnelEnd } from '@ringway/tunnel'
 import type { UpgradeServer } from './dispatcher.ts'
 import { isBelow } from './dispatcher.ts'
 import { Engine } from './engine.ts'
-import type { GatewayError } from './errors.ts'
 import { gatewayError } from './errors.ts'
 import type { GatewayOptions } from './options.ts'
 import { middlewareReply, plainReply } from './reply.ts'
@@ -143,7 +142,7 @@ export class Gateway extends EventEmitter<GatewayEvents> {
    * @param options - where, and whether through the app's chain
    * @returns undoes it
    * @throws {@link ConfigError} when a gateway has that path of that server already, when `through` has no path, or
-   * when {@link Gateway.middleware} is mounted and `through` isn't said; {@link GatewayError} `ERR_RINGWAY_CLOSING`
+   * when {@link Gateway.middleware} is mounted and `through` isn't said; a GatewayError `ERR_RINGWAY_CLOSING`
    * after {@link Gateway.close}
    */
   attach(server: UpgradeServer, options: AttachOptions = {}): Detach {
@@ -209,7 +208,7 @@ export class Gateway extends EventEmitter<GatewayEvents> {
    * @param options - where
    * @returns the server, listening; {@link Gateway.close} closes it
    * @throws the server's error when it can't listen; {@link ConfigError} for `tls` that can't be used;
-   * {@link GatewayError} `ERR_RINGWAY_CLOSING` when the gateway is closed, or closed meanwhile
+   * a GatewayError `ERR_RINGWAY_CLOSING` when the gateway is closed, or closed meanwhile
    */
   async listen(options: ListenOptions = {}): Promise<UpgradeServer> {
     const fields = new Fields(options, '', ['port', 'host', 'path', 'tls'])

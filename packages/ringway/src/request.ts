@@ -12,6 +12,7 @@ import type { Reply } from './reply.ts'
 /** A server's answer to a plain request, its body not yet read. */
 interface Answer {
   readonly status: number
+  readonly reason: string
   readonly rawHeaders: readonly string[]
   readonly body: Readable
 }
@@ -57,7 +58,7 @@ export async function handle(
       record,
       controller.signal
     )
-    await reply.send(answer.status, '', responseHeaders(answer.rawHeaders), answer.body)
+    await reply.send(answer.status, answer.reason, responseHeaders(answer.rawHeaders), answer.body)
     answer.body.destroy()
     lease.settle('ok')
     record.end(answer.status)
@@ -100,10 +101,10 @@ async function firstAnswer(
         signal,
         responseHeaders: 'raw'
       })
-      const { statusCode: status, headers: raw, body: answerBody } = answer
+      const { statusCode: status, statusText: reason, headers: raw, body: answerBody } = answer
       record.tried(lease.server.id, status)
       // 'raw' asks for names and values in turn; the types don't say so.
-      return { lease, answer: { status, rawHeaders: raw as unknown as string[], body: answerBody } }
+      return { lease, answer: { status, reason, rawHeaders: raw as unknown as string[], body: answerBody } }
     } catch (error) {
       if (signal.aborted) {
         lease.settle('cancelled')

@@ -5,6 +5,8 @@ import { ConfigError } from '../src/index.ts'
 import { gateway } from './support/mount-gateway.ts'
 import { makeServer } from './support/mount-server.ts'
 
+// oxlint-disable typescript/unbound-method -- whose function stands on the server is what is looked at
+
 /** Nothing is asked of it here. */
 const SOMEWHERE = ['127.0.0.1:1']
 
