@@ -52,7 +52,10 @@ export function middlewareReply(
   return {
     ...plainReply(request, response),
     fail(error) {
-      if (!response.headersSent) next(error)
+      if (response.headersSent) return
+      // Express shows it to clients, unless NODE_ENV is production. The log has the cause, and its stack.
+      error.stack = String(error)
+      next(error)
     }
   }
 }
@@ -62,7 +65,7 @@ export function setHeaders(response: ServerResponse, status: number, rawHeaders:
   if (status === 101) {
     // A chain sets these for the page that it expected: on a 101 they would be a lie.
     for (const name of response.getHeaderNames()) {
-      if (name.startsWith('content-') || name === 'transfer-encoding') response.removeHeader(name)
+      if (describesBody(name)) response.removeHeader(name)
     }
     response.sendDate = false // nothing is added to the backend's 101
   }
@@ -74,4 +77,9 @@ export function setHeaders(response: ServerResponse, status: number, rawHeaders:
     seen.add(name.toLowerCase())
   }
   if (status === 426) response.setHeader('Connection', 'close, upgrade')
+}
+
+/** Whether a header speaks of a body, which a 101 hasn't. */
+export function describesBody(name: string): boolean {
+  return name.startsWith('content-') || name === 'transfer-encoding'
 }

@@ -69,3 +69,14 @@ export async function until(condition: () => boolean, what: string): Promise<voi
 export async function deserted(sockets: Set<Socket>): Promise<void> {
   await until(() => sockets.size === 0, 'all sockets are gone')
 }
+
+/** Waits until a number that has begun to grow has not changed for a while. */
+export async function still(value: () => number): Promise<void> {
+  await until(() => value() > 0, 'it begins')
+  let seen = value()
+  for (let same = 0; same < 20; same++) {
+    await setTimeout(10)
+    if (value() !== seen) same = 0
+    seen = value()
+  }
+}
