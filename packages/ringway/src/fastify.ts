@@ -1,12 +1,19 @@
 import { Readable } from 'node:stream'
 import { ConfigError } from '@ringway/core'
-import type { FastifyPluginCallback, FastifyReply, FastifyRequest } from 'fastify'
+import { Fields } from '@ringway/core/fields'
+import type {
+  FastifyInstance,
+  FastifyPluginCallback,
+  FastifyReply,
+  FastifyRequest,
+  RegisterOptions
+} from 'fastify'
 import type { Attachment } from './engine.ts'
 import { isUpgrade } from './engine.ts'
 import { createGateway, engineOf, Gateway } from './gateway.ts'
 import type { GatewayOptions } from './options.ts'
 import type { Reply } from './reply.ts'
-import { plainReply } from './reply.ts'
+import { describesBody, plainReply } from './reply.ts'
 
 /** What the plugin takes: a gateway of yours, or the options of one that it makes and closes with the app. */
 export type RingwayFastifyOptions = {
@@ -24,35 +31,52 @@ export type RingwayFastifyOptions = {
  * @throws {@link ConfigError} as {@link createGateway} does, when the app is made ready
  */
 const ringway: FastifyPluginCallback<RingwayFastifyOptions> = (app, options, done) => {
-  const { prefix: _, drain = 0, gateway: given, ...rest } = options
-  if (given !== undefined && !(given instanceof Gateway)) {
-    throw new ConfigError('gateway', 'must be made by createGateway')
+  try {
+    mount(app, options)
+  } catch (error) {
+    return done(error as Error) // thrown from here it would be nobody's to catch
   }
-  const gateway = given ?? createGateway({ log: app.log, ...(rest as GatewayOptions) })
-  const engine = engineOf(gateway)
-  const [attachment] = engine.attach(app.server, [app.prefix || '/'], (request, response) => {
-    app.routing(request, response)
-  }) as [Attachment]
-
-  // Bodies go to the backend as they come.
-  app.removeAllContentTypeParsers()
-  app.addContentTypeParser('*', (_request, _payload, parsed) => parsed(null))
-  const handler = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
-    await engine.enter(request.raw, reply.raw, fastifyReply(request, reply))
-    return reply
-  }
-  app.all('/', handler)
-  app.all('/*', handler)
-
-  app.addHook('preClose', async () => {
-    attachment.detach()
-    if (given) await engine.tunnels.close(drain, attachment)
-    else await gateway.close({ drain })
-  })
   done()
 }
 
 export default ringway
+
+function mount(app: FastifyInstance, options: RingwayFastifyOptions & RegisterOptions): void {
+  const { prefix: _, logLevel: _level, logSerializers: _serializers, gateway: given, ...rest } = options
+  const { drain: _drain, ...own } = rest
+  const drain = new Fields({ drain: options.drain }, '', ['drain']).milliseconds('drain', 0, 0)
+  if (given !== undefined) {
+    if (!(given instanceof Gateway)) throw new ConfigError('gateway', 'must be made by createGateway')
+    const [name] = Object.keys(own)
+    if (name !== undefined)
+      throw new ConfigError(name, 'must be given to createGateway, as the gateway is yours')
+  }
+  const gateway = given ?? createGateway({ log: app.log, ...(own as GatewayOptions) })
+  try {
+    const engine = engineOf(gateway)
+    // Bodies go to the backend as they come.
+    app.removeAllContentTypeParsers()
+    app.addContentTypeParser('*', (_request, _payload, parsed) => parsed(null))
+    const handler = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
+      await engine.enter(request.raw, reply.raw, fastifyReply(request, reply))
+      return reply
+    }
+    app.all('/', handler)
+    app.all('/*', handler)
+
+    const [attachment] = engine.attach(app.server, [app.prefix || '/'], (request, response) => {
+      app.routing(request, response)
+    }) as [Attachment]
+    app.addHook('preClose', async () => {
+      attachment.detach()
+      if (given) await engine.tunnels.close(drain, attachment)
+      else await gateway.close({ drain })
+    })
+  } catch (error) {
+    if (!given) void gateway.close() // nobody else has it
+    throw error
+  }
+}
 
 /** Answers in Fastify's words, so that its hooks run: cookies are set, the log has the status. */
 function fastifyReply(request: FastifyRequest, reply: FastifyReply): Reply {
@@ -68,7 +92,11 @@ function fastifyReply(request: FastifyRequest, reply: FastifyReply): Reply {
         // The same way for a 101 as for a refusal: hooks see both.
         reply.code(status).headers(headersOf(rawHeaders))
         reply.raw.statusMessage = reason
-        if (status === 101) reply.raw.sendDate = false // nothing is added to the backend's 101
+        if (status === 101) {
+          for (const name of Object.keys(reply.getHeaders()))
+            if (describesBody(name)) reply.removeHeader(name)
+          reply.raw.sendDate = false // nothing is added to the backend's 101
+        }
         void reply.send(body && Readable.from(body, { objectMode: false }))
         return
       }
