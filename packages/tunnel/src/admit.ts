@@ -83,7 +83,7 @@ export function admit(request: RequestHead): Offer {
       }
       case 'content-length': {
         lengths += 1
-        hasBody ||= value !== '0' || lengths > 1
+        hasBody ||= value !== '0'
         break
       }
       case 'transfer-encoding': {
@@ -114,6 +114,7 @@ export function admit(request: RequestHead): Offer {
   if (versions.length !== 1) throw bad('there must be exactly one Sec-WebSocket-Version')
   if (versions[0] !== '13')
     throw new TunnelError('ERR_RINGWAY_BAD_VERSION', 'Sec-WebSocket-Version must be 13')
+  if (lengths > 1) throw bad('there must be at most one Content-Length')
   if (hasBody) throw bad('a WebSocket handshake has no body')
   if (expects) throw bad('a WebSocket handshake has no Expect header')
   return { key: keys[0]!, protocols, extensions }

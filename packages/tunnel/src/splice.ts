@@ -208,10 +208,16 @@ export class Splice {
 
   /** What the end of one side means for the other. */
   #reachOver(side: Duplex, other: Duplex): void {
-    if (this.#by === 'gateway') return // both were told: the other has `linger` to do as it likes
-    // All that it had to say is under way, FIN included: it must come. Only what it was to hear has nowhere to go.
-    if (side.readableEnded) other.end(() => other.destroy())
-    else reset(other)
+    // When it is we who are closing, both were told, and the other has `linger` for what is under way.
+    if (this.#by === 'gateway' || this.#expiredAt !== undefined) return
+    if (!side.readableEnded) {
+      reset(other)
+      return
+    }
+    // All that a side said before its FIN must come; only what it was to hear has nowhere to go. That is read and
+    // dropped: bytes that nobody has read make the kernel answer the close with a RST, which overtakes what it holds.
+    other.end(() => other.destroy())
+    other.resume()
   }
 
   #release(): void {
@@ -256,17 +262,18 @@ export class Splice {
 
 /** Ends a socket so that its peer can tell: with a RST where there is one, by destroying elsewhere. */
 function reset(stream: Duplex): void {
-  if (stream.destroyed) return
+  // Behind a FIN there is no way to a RST: libuv refuses (EINVAL), and Node loses the handle then, on 20 to 26.
+  if (stream.writableEnded || !(stream instanceof Socket)) {
+    stream.destroy()
+    return
+  }
   const stuck = stream.writableLength > 0
   try {
-    // Throws on Unix sockets, and on TLS ones, which are sockets too.
-    if (stream instanceof Socket) stream.resetAndDestroy()
-    else stream.destroy()
+    stream.resetAndDestroy() // throws on Unix sockets, and on TLS ones, which are sockets too
   } catch {
     stream.destroy()
   }
-  // It waits until all is written, which a stopped reader can put off for ever. (Only with bytes in its way: when
-  // there are none its FIN is already under way, and the kernel's RST can't overtake that.)
+  // It waits until all is written, which a stopped reader can put off for ever.
   if (stuck) stream.destroy()
 }
 
