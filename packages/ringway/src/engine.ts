@@ -68,6 +68,8 @@ export class Engine {
   readonly #listener: Listener
   readonly #handshakes = new UnderWay()
   readonly #requests = new UnderWay()
+  /** Attachments that are closed, while the gateway goes on. */
+  readonly #left = new WeakSet<object>()
 
   constructor(options: GatewayOptions, listener: Listener) {
     const config = checkOptions(options)
@@ -155,8 +157,8 @@ export class Engine {
   /** Carries an upgrade on that came through the host's chain. */
   async upgrade({ client, offer, owner, timer }: Pending, reply: Reply): Promise<void> {
     clearTimeout(timer)
-    const done = this.#handshakes.add(reason => client.abort(reason))
-    if (this.closing) client.abort(gatewayError('ERR_RINGWAY_CLOSING'))
+    const done = this.#handshakes.add(owner, reason => client.abort(reason))
+    if (this.closing || this.#left.has(owner)) client.abort(gatewayError('ERR_RINGWAY_CLOSING'))
     await upgrade(this, client, offer, reply, owner)
     done()
   }
@@ -167,7 +169,7 @@ export class Engine {
     const pending = carrier[PENDING]
     if (!pending) {
       const controller = new AbortController()
-      const done = this.#requests.add(reason => controller.abort(reason))
+      const done = this.#requests.add(this, reason => controller.abort(reason))
       await handle(this, request, response, reply, controller)
       return done()
     }
@@ -193,15 +195,25 @@ export class Engine {
   /** Takes nothing new, lets tunnels and requests end within `drain` milliseconds, then cuts what is left. */
   async close(drain: number): Promise<void> {
     this.closing = true
-    const closing = gatewayError('ERR_RINGWAY_CLOSING')
-    this.#handshakes.abort(closing) // their clients are told at once to come back elsewhere
-    await Promise.all([
-      this.#handshakes.end(drain, closing),
-      this.#requests.end(drain, closing),
-      this.tunnels.close(drain)
-    ])
+    await Promise.all([this.#requests.end(drain, gatewayError('ERR_RINGWAY_CLOSING')), this.#drain(drain)])
     for (const attachment of this.attachments) attachment.detach()
     await Promise.all([this.pools.destroy(), this.upstream[Symbol.asyncDispose]()])
+  }
+
+  /** The same for the upgrades of one attachment, while the gateway goes on. */
+  async leave(attachment: Attachment, drain: number): Promise<void> {
+    attachment.detach()
+    this.#left.add(attachment)
+    await this.#drain(drain, attachment)
+  }
+
+  async #drain(drain: number, owner?: object): Promise<void> {
+    const deadline = performance.now() + drain
+    const closing = gatewayError('ERR_RINGWAY_CLOSING')
+    this.#handshakes.abort(closing, owner) // their clients are told at once to come back elsewhere
+    await Promise.all([this.#handshakes.end(drain, closing, owner), this.tunnels.close(drain, owner)])
+    // Those whose 101 was on its way already.
+    await this.tunnels.close(Math.max(0, deadline - performance.now()), owner)
   }
 
   #chainExpired(client: UpgradeClient): void {

@@ -68,8 +68,7 @@ function mount(app: FastifyInstance, options: RingwayFastifyOptions & RegisterOp
       app.routing(request, response)
     }) as [Attachment]
     app.addHook('preClose', async () => {
-      attachment.detach()
-      if (given) await engine.tunnels.close(drain, attachment)
+      if (given) await engine.leave(attachment, drain)
       else await gateway.close({ drain })
     })
   } catch (error) {

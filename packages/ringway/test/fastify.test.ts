@@ -358,3 +358,33 @@ void test("Fastify's own options of register are no options of the gateway", asy
   const client = await Client.connect(t, await start(t, app), handshake('/ws'))
   assert.equal((await client.answer()).status, 101)
 })
+
+void test('app.close() refuses upgrades under way, of a gateway that was given too', async t => {
+  const to = await backend(t, { decline: socket => void socket.resume().on('end', () => socket.end()) })
+  const by = gateway(t, [to])
+  const app = fastify()
+  const nexts: (() => void)[] = []
+  app.addHook('preHandler', (request, _, done) => {
+    if (request.url === '/ws/later') nexts.push(done)
+    else done()
+  })
+  await app.register(ringway, { prefix: '/ws', drain: 20_000, gateway: by })
+  const host = await start(t, app)
+  const asked = to.upgrade()
+  const clients = [
+    await Client.connect(t, host, handshake('/ws/now')),
+    await Client.connect(t, host, handshake('/ws/later'))
+  ]
+  await asked
+  await until(() => nexts.length > 0, 'the hook runs')
+  const closed = app.close()
+  nexts[0]!()
+  for (const client of clients) {
+    const answer = await client.answer()
+    assert.equal(answer.status, 503)
+    assert.equal(header(answer, 'retry-after'), '5')
+    await client.ends()
+  }
+  await closed
+  await deserted(to.sockets)
+})

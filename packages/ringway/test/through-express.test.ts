@@ -93,18 +93,39 @@ for (const tls of [false, true]) {
   })
 }
 
-void test("the chain's loggers hear of a client that goes while the backend is asked", async t => {
-  const lines: string[] = []
-  const to = await backend(t, { decline: silent })
-  const place = await host(t, to, app => app.use(logger(lines)))
-  const asked = to.upgrade()
-  const client = await Client.connect(t, place, handshake('/ws/a'))
-  await asked
-  client.vanish()
-  await Promise.all([deserted(socketsOf(place.made)), deserted(to.sockets)])
-  await until(() => lines.length >= 2, 'all was logged')
-  assert.deepEqual(lines.sort(), ['request close /ws/a', 'response close /ws/a 200'])
-})
+for (const how of ['with a reset', 'with a FIN']) {
+  void test(`the chain's loggers hear of a client that goes ${how} while the backend is asked`, async t => {
+    const lines: string[] = []
+    const to = await backend(t, { decline: silent })
+    const place = await host(t, to, app => app.use(logger(lines)))
+    const asked = to.upgrade()
+    const client = await Client.connect(t, place, handshake('/ws/a'))
+    await asked
+    if (how === 'with a FIN') client.socket.end()
+    else client.vanish()
+    await Promise.all([deserted(socketsOf(place.made)), deserted(to.sockets)])
+    await until(() => lines.length >= 2, 'all was logged')
+    assert.deepEqual(lines.sort(), ['request close /ws/a', 'response close /ws/a 200'])
+  })
+
+  void test(`a client that goes ${how} while the chain thinks leaves nothing`, async t => {
+    const lines: string[] = []
+    const to = await backend(t)
+    const nexts: (() => void)[] = []
+    const place = await host(t, to, app =>
+      app.use(logger(lines), (_request, _response, next) => nexts.push(next))
+    )
+    const client = await Client.connect(t, place, handshake('/ws/a'))
+    await until(() => nexts.length > 0, 'the chain runs')
+    if (how === 'with a FIN') client.socket.end()
+    else client.vanish()
+    await deserted(socketsOf(place.made))
+    nexts[0]!()
+    await until(() => lines.length >= 2, 'all was logged')
+    assert.deepEqual(lines.sort(), ['request close /ws/a', 'response close /ws/a 200'])
+    assert.equal(to.upgrades.length, 0)
+  })
+}
 
 void test('a session is saved, and its cookie is on the 101', async t => {
   const store = new session.MemoryStore()

@@ -158,7 +158,7 @@ export class Client {
 
   /** Waits until the server has cut the connection, in any way. What was received and not read is given. */
   async cut(): Promise<string> {
-    if (!this.socket.closed) await Promise.race([once(this.socket, 'close'), once(this.socket, 'end')])
+    await this.#until(() => this.#ended || this.socket.closed, 'an end')
     return this.#received.toString('latin1')
   }
 
