@@ -162,7 +162,7 @@ void test("the gateway's log is the app's, unless another is given", async t => 
   const lines: string[] = []
   const app = fastify({ logger: { stream: { write: line => void lines.push(line) } } })
   const own = new Lines()
-  const upstream = { servers: [await nobody(t)] }
+  const upstream = { servers: [nobody()] }
   await app.register(ringway, { prefix: '/app', upstream })
   await app.register(ringway, { prefix: '/own', upstream, log: own })
   const host = await start(t, app)
@@ -181,7 +181,7 @@ void test("errors of the gateway go to the app's error handler, for upgrades and
     seen.push({ code: error.code, status: error.statusCode })
     void reply.code(error.statusCode).send(`in the app's words: ${error.message}`)
   })
-  await app.register(ringway, { prefix: '/ws', gateway: gateway(t, [await nobody(t)]) })
+  await app.register(ringway, { prefix: '/ws', gateway: gateway(t, [nobody()]) })
   const host = await start(t, app)
   for (const head of [handshake('/ws'), requestHead('GET /ws', 'Connection: close')]) {
     const client = await Client.connect(t, host, head)
@@ -201,7 +201,7 @@ void test('without an error handler clients hear the status and nothing of what 
     prefix: '/ws',
     log: new Lines(),
     upstream: {
-      servers: [await nobody(t), await nobody(t)],
+      servers: [nobody(), nobody()],
       key: ({ target }) => {
         if (target === '/ws/throws') throw new Error('secret of the hook')
         return target

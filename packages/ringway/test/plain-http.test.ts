@@ -199,7 +199,7 @@ for (const [way, start] of Object.entries(ways)) {
 
     void test('a server that refuses is passed over, for a GET and for a POST whose body was not sent', async t => {
       const to = await backend(t, { page: mirror })
-      const by = gateway(t, [await nobody(t), to, await nobody(t)], {
+      const by = gateway(t, [nobody(), to, nobody()], {
         upstream: { key: ({ target }) => target, servers: [], maxFails: 0 }
       })
       const place = await start(t, by)
@@ -211,7 +211,7 @@ for (const [way, start] of Object.entries(ways)) {
     })
 
     void test('when all refuse it is a 502 that names no address, and the connection goes on', async t => {
-      const place = await start(t, gateway(t, [await nobody(t), await nobody(t)]))
+      const place = await start(t, gateway(t, [nobody(), nobody()]))
       const client = await Client.connect(t, place, requestHead('GET /ws'))
       const answer = await client.answer()
       assert.equal(answer.status, 502)

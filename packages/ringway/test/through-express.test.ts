@@ -398,7 +398,7 @@ void test('two gateways mounted one behind the other answer an upgrade once', as
 })
 
 void test("errors of the gateway go to the app's error handler with status and code", async t => {
-  const at = await nobody(t)
+  const at = nobody()
   const app = express()
   const seen: object[] = []
   const by = gateway(t, [at])
@@ -419,7 +419,7 @@ void test("errors of the gateway go to the app's error handler with status and c
 
 void test('without an error handler of its own the app tells clients no inner address, path or stack', async t => {
   t.mock.method(console, 'error', () => {}) // where Express tells the operator
-  const place = await host(t, await nobody(t), app => app.set('env', 'production'))
+  const place = await host(t, nobody(), app => app.set('env', 'production'))
   const answer = await refused(t, place)
   assert.equal(answer.status, 502)
   assert.doesNotMatch(answer.body.toString(), /127\.0\.0\.1|node:|ECONN|\.ts|\.js/)
