@@ -32,6 +32,7 @@ const TABLE: Record<TunnelErrorCode, { side: Side; status: number; retryable: bo
 
 /** An upgrade that did not become a tunnel, or a tunnel that is not there any more. */
 export class TunnelError extends RingwayError {
+  /** One of the table's: match on it. */
   declare readonly code: TunnelErrorCode
   /** Whose fault it is: a client's fault never counts against a server. */
   readonly side: Side

@@ -13,8 +13,11 @@ import { malformed, ResponseHeadParser } from './response-head.ts'
 
 /** The backend took the upgrade: a valid `101`. */
 export interface Accepted {
+  /** Tells it from {@link Declined}. */
   readonly kind: 'accepted'
+  /** Always 101. */
   readonly status: 101
+  /** The reason phrase as sent, may be empty. */
   readonly reason: string
   /** Names and values in turn, hop-by-hop headers dropped, `Connection` and `Upgrade` set anew. */
   readonly rawHeaders: string[]
@@ -26,8 +29,11 @@ export interface Accepted {
 
 /** The backend gave any other answer, to be relayed as it is. */
 export interface Declined {
+  /** Tells it from {@link Accepted}. */
   readonly kind: 'declined'
+  /** 200 to 599. */
   readonly status: number
+  /** The reason phrase as sent, may be empty. */
   readonly reason: string
   /** Names and values in turn, hop-by-hop headers dropped; `Content-Length` as sent. */
   readonly rawHeaders: string[]
@@ -196,7 +202,7 @@ function decline(head: ResponseHead, rest: Buffer, backend: Socket, read: number
   backend.setTimeout(read).on('timeout', () => {
     // What waits to be read means that the reader is slow, not the backend.
     if (backend.readableLength > 0) backend.setTimeout(read)
-    else backend.destroy(new TunnelError('ERR_RINGWAY_ANSWER_TIMEOUT', `The body was silent for ${read} ms`))
+    else backend.destroy(malformed(`its body was silent for ${read} ms`))
   })
   if (rest.length > 0) backend.unshift(rest)
   const body = readBody(backend, framing)

@@ -1,5 +1,6 @@
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import type { Swept } from './clock.ts'
 import { unwatch, watch } from './clock.ts'
 import { KEEP_ALIVE } from './dial.ts'
 import { TunnelError } from './errors.ts'
@@ -34,7 +35,9 @@ export interface TunnelEnd {
 
 /** What {@link Splice.stop} leaves: read from one side, not yet written to the other. */
 export interface Rest {
+  /** For the backend. */
   readonly fromClient: Buffer
+  /** For the client. */
   readonly fromBackend: Buffer
 }
 
@@ -60,10 +63,12 @@ export class Splice {
   #resolve!: (end: TunnelEnd) => void
   #by: TunnelEnd['by'] | undefined
   #how: TunnelEnd['how'] | undefined
+  #carrying = false
   #stopped = false
   #endingSince = 0
   #expiredAt: number | undefined
   readonly #gone = new Set<Duplex>()
+  readonly #swept: Swept = { sweep: now => this.#sweep(now) }
 
   /**
    * Starts at once. The caller has written both heads (the 101 too) and reads nothing more from either side.
@@ -84,13 +89,14 @@ export class Splice {
     this.#toClient = new StreamRelay(backend, client, () => this.#finish('backend', client))
     this.#own(client)
     this.#own(backend)
-    watch(this)
+    watch(this.#swept)
     client.on('close', this.#clientClosed)
     backend.on('close', this.#backendClosed)
     // A side that died before the splice began may say 'close' still, or have said it.
     if (client.destroyed) this.#clientClosed()
     if (backend.destroyed) this.#backendClosed()
     if (this.#gone.size > 0) return
+    this.#carrying = true
     this.#toBackend.start(glued.fromClient ?? NOTHING)
     this.#toClient.start(glued.fromBackend ?? NOTHING)
   }
@@ -152,12 +158,8 @@ export class Splice {
     await this.ended
   }
 
-  /**
-   * Looks after the limits: called by the clock, not by users.
-   *
-   * @param now - milliseconds of `performance.now()`
-   */
-  sweep(now: number): void {
+  /** Looks after the limits. */
+  #sweep(now: number): void {
     const toBackend = this.#toBackend
     const toClient = this.#toClient
     toBackend.sweep(now)
@@ -210,18 +212,19 @@ export class Splice {
   #reachOver(side: Duplex, other: Duplex): void {
     // When it is we who are closing, both were told, and the other has `linger` for what is under way.
     if (this.#by === 'gateway' || this.#expiredAt !== undefined) return
-    if (!side.readableEnded) {
+    if (!side.readableEnded || !this.#carrying) {
       reset(other)
       return
     }
-    // All that a side said before its FIN must come; only what it was to hear has nowhere to go. That is read and
-    // dropped: bytes that nobody has read make the kernel answer the close with a RST, which overtakes what it holds.
-    other.end(() => other.destroy())
+    // All that it said before its FIN must come; only what it was to hear has nowhere to go, and is read and dropped.
+    // A close would be too early: the kernel answers bytes that nobody reads with a RST, which overtakes what it
+    // still holds. So the other side has `linger` to see the FIN.
+    other.end()
     other.resume()
   }
 
   #release(): void {
-    unwatch(this)
+    unwatch(this.#swept)
     this.#client.off('close', this.#clientClosed)
     this.#backend.off('close', this.#backendClosed)
     this.#toBackend.stop()
