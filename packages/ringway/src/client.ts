@@ -47,6 +47,7 @@ export class UpgradeClient {
   readonly answered: Promise<void>
   readonly #linger: number
   readonly #controller = new AbortController()
+  #taking = false
 
   /**
    * @param request - of the 'upgrade' event
@@ -106,11 +107,15 @@ export class UpgradeClient {
   }
 
   /**
-   * Waits for the 101 to be out, then lets the socket go: what the client said meanwhile is still in its buffer.
+   * Sends the 101 in the words of the host, waits for it to be out, and lets the socket go: what the client said
+   * meanwhile is still in its buffer.
    *
+   * @param send - gives the 101 to the host
    * @throws {@link TunnelError} `ERR_RINGWAY_CLIENT_GONE` when the client is gone or the host answered otherwise
    */
-  async takeOver(): Promise<Socket> {
+  async takeOver(send: () => Promise<void>): Promise<Socket> {
+    this.#taking = true
+    await send()
     await this.answered
     this.#quit()
     if (this.response.statusCode === 101 && this.response.writableFinished && !this.socket.destroyed)
@@ -126,7 +131,7 @@ export class UpgradeClient {
     this.request.resume() // else it never says 'close', for which loggers wait
     // As Node does behind each response: later, so that all who wait for 'finish' hear it first.
     process.nextTick(() => response.emit('close'))
-    if (response.statusCode !== 101) this.#dismiss()
+    if (!this.#taking || response.statusCode !== 101) this.#dismiss()
   }
 
   /**

@@ -33,11 +33,14 @@ export async function upgrade(
     if (answer.kind === 'declined') return await relay(client, reply, lease, answer, record)
 
     lease.opened() // the valid 101 is the success: the tunnel's end may be days away
-    const socket = await switchProtocols(client, reply, answer).catch((error: unknown) => {
-      answer.backend.destroy()
-      lease.settle('cancelled')
-      throw error
-    })
+    const { reason, rawHeaders } = answer
+    const socket = await client
+      .takeOver(async () => reply.send(101, reason, rawHeaders))
+      .catch((error: unknown) => {
+        answer.backend.destroy()
+        lease.settle('cancelled')
+        throw error
+      })
     const splice = new Splice(socket, answer.backend, { fromBackend: answer.rest }, engine.timeouts)
     engine.keep(splice, owner, lease, record, { server: lease.server.id, address, key })
   } catch (error) {
@@ -94,14 +97,4 @@ async function relay(
   answer.backend.destroy()
   lease.settle('ok')
   record.end(answer.status)
-}
-
-/** Sends the 101 in the words of the host. After it nothing can be tried again. */
-async function switchProtocols(
-  client: UpgradeClient,
-  reply: Reply,
-  answer: Accepted
-): Promise<UpgradeClient['socket']> {
-  await reply.send(101, answer.reason, answer.rawHeaders)
-  return client.takeOver()
 }
