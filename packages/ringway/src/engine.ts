@@ -239,14 +239,18 @@ function refuse(request: IncomingMessage, stream: Duplex, head: Buffer): void {
 /** A promise of the user's code, which may never settle. */
 async function within<T>(promise: Promise<T>, limit: number, signal: AbortSignal): Promise<T> {
   signal.throwIfAborted()
-  return new Promise((resolve, reject) => {
-    const abort = (): void => reject(signal.reason as Error)
-    const expire = (): void => reject(new Error(`The key function did not answer within ${limit} ms`))
-    const timer = limit > 0 ? setTimeout(expire, limit) : undefined
-    signal.addEventListener('abort', abort, { once: true })
-    promise.then(resolve, reject).finally(() => {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', abort)
-    })
+  let timer: NodeJS.Timeout | undefined
+  let abort!: () => void
+  const cut = new Promise<never>((_, reject) => {
+    abort = (): void => reject(signal.reason as Error)
+    signal.addEventListener('abort', abort)
+    const late = (): void => reject(new Error(`The key function did not answer within ${limit} ms`))
+    if (limit > 0) timer = setTimeout(late, limit)
   })
+  try {
+    return await Promise.race([promise, cut])
+  } finally {
+    clearTimeout(timer)
+    signal.removeEventListener('abort', abort)
+  }
 }
