@@ -61,7 +61,7 @@ export class Probe {
     const startedAt = performance.now()
     const report = await this.#probe(startedAt)
     if (this.#stop.signal.aborted) return
-    this.#schedule(this.#pause() - (performance.now() - startedAt))
+    this.#schedule(Math.max(0, this.#pause() - (performance.now() - startedAt)))
     this.#report(report, startedAt)
   }
 

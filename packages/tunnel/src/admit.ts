@@ -23,8 +23,8 @@ export interface Offer {
   readonly extensions: readonly string[]
 }
 
-/** Not `//`, nor the `/\` that many read as such: a backend may take what follows for a host. */
-const PATH = /^\/(?![/\\])[\x21-\x7e\x80-\xff]*$/
+/** Not `//`, nor the `/\` that many read as such: a backend may take what follows for a host. No fragment either. */
+const PATH = /^\/(?![/\\])[\x21\x22\x24-\x7e\x80-\xff]*$/
 
 /** A host and a port, roughly: RFC 3986 section 3.2, without the user's name that HTTP forbids. */
 const HOST = /^[\w.~%!$&'()*+;=:[\]\x80-\xff-]+$/

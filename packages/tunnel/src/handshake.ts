@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto'
 import type { Socket } from 'node:net'
 import type { Offer, RequestHead } from './admit.ts'
+import type { Framing } from './body.ts'
 import { framingOf, readBody } from './body.ts'
 import type { Target, Wait } from './dial.ts'
 import { dial, limit, nameOf } from './dial.ts'
@@ -205,6 +206,15 @@ function decline(head: ResponseHead, rest: Buffer, backend: Socket, read: number
     else backend.destroy(malformed(`its body was silent for ${read} ms`))
   })
   if (rest.length > 0) backend.unshift(rest)
-  const body = readBody(backend, framing)
+  const body = readOnce(backend, framing)
   return { kind: 'declined', status: head.status, reason: head.reason, rawHeaders, body, backend }
+}
+
+/** The body, and with its end the socket's, however it came: not every line of Node destroys a stream that was read. */
+async function* readOnce(backend: Socket, framing: Framing): AsyncGenerator<Buffer, void, void> {
+  try {
+    yield* readBody(backend, framing)
+  } finally {
+    backend.destroy()
+  }
 }

@@ -66,6 +66,7 @@ const bad: [name: string, changes: Partial<RequestHead>, fault: RegExp][] = [
   ['a target of an authority', { target: 'example.com:443' }, /target must be a path/],
   ['an asterisk as target', { target: '*' }, /target must be a path/],
   ['an empty target', { target: '' }, /target must be a path/],
+  ['a fragment in the target', { target: '/a#b' }, /target must be a path/],
   ['a line break in the target', { target: '/a\r\nX: y' }, /target must be a path/],
   ['a space in the target', { target: '/a b' }, /target must be a path/],
   ['no Host', changed('Host'), /exactly one Host/],
