@@ -5,6 +5,7 @@ import type { Duplex } from 'node:stream'
 import { canonicalAddress } from '@ringway/core'
 import type { RequestHead } from '@ringway/tunnel'
 import { TunnelError } from '@ringway/tunnel'
+import type { Lingering } from './linger.ts'
 
 /** What the chain's responses are called by their socket; it isn't in Node's types. */
 interface Assigned {
@@ -45,7 +46,7 @@ export class UpgradeClient {
   readonly signal: AbortSignal
   /** Resolves when the answer was given, or can't be. */
   readonly answered: Promise<void>
-  readonly #linger: number
+  readonly #lingering: Lingering
   readonly #controller = new AbortController()
   #taking = false
 
@@ -53,14 +54,14 @@ export class UpgradeClient {
    * @param request - of the 'upgrade' event
    * @param stream - of the 'upgrade' event
    * @param head - of the 'upgrade' event: what came behind the request
-   * @param linger - milliseconds that a refused client has to hear the answer and end
+   * @param lingering - takes the socket behind an answer that is no 101
    */
-  constructor(request: IncomingMessage, stream: Duplex, head: Buffer, linger: number) {
+  constructor(request: IncomingMessage, stream: Duplex, head: Buffer, lingering: Lingering) {
     this.request = request
     this.socket = request.socket
     guard(this.socket)
     guard(stream)
-    this.#linger = linger
+    this.#lingering = lingering
     const { remoteAddress } = this.socket
     this.address = remoteAddress === undefined ? undefined : canonicalAddress(remoteAddress)
     this.proto = 'encrypted' in this.socket ? 'https' : 'http'
@@ -134,18 +135,10 @@ export class UpgradeClient {
     if (!this.#taking || response.statusCode !== 101) this.#dismiss()
   }
 
-  /**
-   * Ends the connection behind an answer that is no 101. What the client still sends is read and dropped: closing
-   * on unread bytes would be a reset, which can overtake the answer.
-   */
   #dismiss(): void {
     this.#quit()
     this.#controller.abort(gone('The client was answered before its tunnel was open'))
-    const { socket } = this
-    const timer = setTimeout(() => socket.destroy(), this.#linger).unref()
-    socket.once('close', () => clearTimeout(timer))
-    socket.end()
-    socket.resume()
+    this.#lingering.add(this.socket)
   }
 
   #quit(): void {

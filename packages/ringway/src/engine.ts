@@ -10,6 +10,7 @@ import { UpgradeClient } from './client.ts'
 import type { Route, UpgradeServer } from './dispatcher.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { gatewayError, publicError } from './errors.ts'
+import { Lingering } from './linger.ts'
 import type { GatewayOptions, Log, Timeouts } from './options.ts'
 import { checkOptions } from './options.ts'
 import { Pools } from './pools.ts'
@@ -66,6 +67,7 @@ export class Engine {
   closing = false
   readonly #key: KeyFunction
   readonly #listener: Listener
+  readonly #lingering: Lingering
   readonly #handshakes = new UnderWay()
   readonly #requests = new UnderWay()
   /** Attachments that are closed, while the gateway goes on. */
@@ -78,6 +80,7 @@ export class Engine {
     this.log = config.log
     this.pools = new Pools(config.timeouts)
     this.#key = config.key
+    this.#lingering = new Lingering(config.timeouts.linger)
     this.#listener = listener
   }
 
@@ -103,7 +106,7 @@ export class Engine {
 
   #attach(server: UpgradeServer, path: string, chain: Chain | undefined): Attachment {
     const route: Route = { path, take: (...upgraded) => void this.receive(...upgraded, attachment, chain) }
-    const dispatcher = Dispatcher.of(server, refuse)
+    const dispatcher = Dispatcher.of(server, (...upgraded) => void this.#refuse(...upgraded))
     const attachment: Attachment = {
       server,
       path,
@@ -125,23 +128,18 @@ export class Engine {
     owner: object,
     chain?: Chain
   ): Promise<void> {
-    const client = new UpgradeClient(request, stream, head, this.timeouts.linger)
-    const reply = plainReply(request, client.response)
-    const fail = (error: unknown): void => {
-      const { method, target } = client.head
-      const failure = publicError(error)
-      new Record(this.log, 'upgrade', { address: client.address, method, target }).fail(failure)
-      if (!client.socket.destroyed) reply.fail(failure)
-    }
+    const client = new UpgradeClient(request, stream, head, this.#lingering)
     let offer: Offer
     try {
       await client.ready()
       offer = admit(client.head)
       if (this.closing) throw gatewayError('ERR_RINGWAY_CLOSING')
     } catch (error) {
-      return fail(error)
+      return this.#fail(client, error)
     }
-    if (!chain) return this.upgrade({ client, offer, owner, timer: undefined }, reply)
+    if (!chain) {
+      return this.upgrade({ client, offer, owner, timer: undefined }, plainReply(request, client.response))
+    }
     const timer =
       this.timeouts.chain > 0 ? setTimeout(() => this.#chainExpired(client), this.timeouts.chain) : undefined
     void client.answered.then(() => clearTimeout(timer))
@@ -150,7 +148,7 @@ export class Engine {
     try {
       chain(request, client.response)
     } catch (error) {
-      fail(error) // frameworks catch what their own chain throws; this is a bare listener's
+      this.#fail(client, error) // frameworks catch what their own chain throws; this is a bare listener's
     }
   }
 
@@ -197,6 +195,7 @@ export class Engine {
     this.closing = true
     await Promise.all([this.#requests.end(drain, gatewayError('ERR_RINGWAY_CLOSING')), this.#drain(drain)])
     for (const attachment of this.attachments) attachment.detach()
+    this.#lingering.cut()
     await Promise.all([this.pools.destroy(), this.upstream[Symbol.asyncDispose]()])
   }
 
@@ -216,6 +215,22 @@ export class Engine {
     await this.tunnels.close(Math.max(0, deadline - performance.now()), owner)
   }
 
+  /** Answers an upgrade of our server that nobody claims. */
+  async #refuse(request: IncomingMessage, stream: Duplex, head: Buffer): Promise<void> {
+    const client = new UpgradeClient(request, stream, head, this.#lingering)
+    const turn = await client.ready().catch((error: unknown) => error)
+    this.#fail(client, turn ?? gatewayError('ERR_RINGWAY_NOT_FOUND'))
+  }
+
+  /** Tells the client and the log why its upgrade goes no further. */
+  #fail(client: UpgradeClient, error: unknown): void {
+    const { address, request, response, socket } = client
+    const { method, target } = client.head
+    const failure = publicError(error)
+    new Record(this.log, 'upgrade', { address, method, target }).fail(failure)
+    if (!socket.destroyed) plainReply(request, response).fail(failure)
+  }
+
   #chainExpired(client: UpgradeClient): void {
     client.hurry(this.timeouts.send)
     plainReply(client.request, client.response).fail(gatewayError('ERR_RINGWAY_CHAIN_TIMEOUT'))
@@ -225,15 +240,6 @@ export class Engine {
 /** Whether a request is an upgrade on its way through the host's chain. */
 export function isUpgrade(request: IncomingMessage): boolean {
   return PENDING in request
-}
-
-/** Answers an upgrade that nobody claims. */
-function refuse(request: IncomingMessage, stream: Duplex, head: Buffer): void {
-  const client = new UpgradeClient(request, stream, head, 5_000)
-  client.ready().then(
-    () => plainReply(request, client.response).fail(gatewayError('ERR_RINGWAY_NOT_FOUND')),
-    () => {} // the client is gone
-  )
 }
 
 /** A promise of the user's code, which may never settle. */

@@ -189,3 +189,15 @@ for (const tls of [false, true]) {
     assert.deepEqual(await within(exit, 'its exit'), [0, null])
   })
 }
+
+test('a refused client that never ends holds neither gateway.close() nor server.close()', async t => {
+  const { gateway, port, server } = await host(t, ['127.0.0.1:1'], { timeouts: { linger: 100_000 } })
+  const { peer, head } = await ask(t, port)
+  assert.equal(head.status, 502)
+  await peer.rest()
+  assert.equal(await connections(server), 1)
+  await within(gateway.close(), 'gateway.close()')
+  const closed = once(server, 'close')
+  server.close()
+  await within(closed, 'server.close()')
+})

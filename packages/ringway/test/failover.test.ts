@@ -229,7 +229,7 @@ test('500 upgrades at once at a set that is dead are all answered', async t => {
   assert.equal(lines.length, 500)
 })
 
-test('500 upgrades and requests at once at a set that is silent are all answered', async t => {
+test('500 upgrades at once at a set that is silent are all answered', async t => {
   const silent = await backend(t, () => {})
   const { gateway, port } = await host(t, [silent.address, REFUSED], { timeouts: { handshake: 500 } })
   const answers = Array.from({ length: 500 }, async () => {
