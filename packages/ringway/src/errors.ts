@@ -12,7 +12,11 @@ const TABLE = {
     retryAfter: false
   },
   ERR_RINGWAY_NOT_FOUND: { status: 404, message: 'Nothing answers upgrades here', retryAfter: false },
-  ERR_RINGWAY_BAD_REQUEST: { status: 400, message: 'The request target must be a path', retryAfter: false },
+  ERR_RINGWAY_BAD_REQUEST: {
+    status: 400,
+    message: 'The target must be a path, Host must be given once, and no header may be malformed',
+    retryAfter: false
+  },
   ERR_RINGWAY_HOOK: { status: 500, message: 'A hook of the gateway failed', retryAfter: false },
   ERR_RINGWAY_BODY_CONSUMED: {
     status: 500,

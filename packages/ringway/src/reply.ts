@@ -24,18 +24,22 @@ export function plainReply(request: unknown, response: ServerResponse): Reply {
     request,
     fail(error) {
       if (response.headersSent) return // the host's chain has answered meanwhile
+      // What was set for another answer says nothing of this one's body.
+      for (const name of response.getHeaderNames()) if (describesBody(name)) response.removeHeader(name)
       for (const [name, value] of Object.entries(error.headers)) response.setHeader(name, value)
       if (error.status === 426) response.setHeader('Connection', 'close, upgrade')
-      const body = `${error.status} ${STATUS_CODES[error.status] ?? ''}: ${error.message}\n`
+      const reason = STATUS_CODES[error.status] ?? ''
+      const body = `${error.status} ${reason}: ${error.message}\n`
       response.setHeader('Content-Type', 'text/plain; charset=utf-8')
       response.setHeader('Content-Length', Buffer.byteLength(body))
-      response.writeHead(error.status)
+      response.writeHead(error.status, reason) // named, as a reason that Node refused may be set
       response.end(body)
     },
     async send(status, reason, rawHeaders, body) {
       if (response.headersSent) return
       setHeaders(response, status, rawHeaders)
-      response.writeHead(status, reason)
+      // undici reads it as UTF-8, so it may hold what no HTTP head can.
+      response.writeHead(status, /[^\t\x20-\x7e\x80-\xff]/.test(reason) ? '' : reason)
       if (body === undefined) response.end()
       // A body that is cut short destroys the response, so that the client can tell.
       else await pipeline(body, response).catch(() => {})

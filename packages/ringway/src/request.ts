@@ -6,6 +6,7 @@ import { requestHeaders, responseHeaders, TunnelError } from '@ringway/tunnel'
 import { headOf } from './client.ts'
 import type { Engine } from './engine.ts'
 import { GatewayError, gatewayError, publicError } from './errors.ts'
+import { whenGone } from './gone.ts'
 import { Record } from './record.ts'
 import type { Reply } from './reply.ts'
 
@@ -16,6 +17,9 @@ interface Answer {
   readonly rawHeaders: readonly string[]
   readonly body: Readable
 }
+
+/** What undici says of a request that it won't send, or that isn't as long as it said. */
+const UNFIT = /^UND_ERR_(?:INVALID_ARG|NOT_SUPPORTED|REQ_CONTENT_LENGTH_MISMATCH)$/
 
 /** May be sent twice without doing more than once would (RFC 9110 section 9.2.2). */
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
@@ -38,44 +42,60 @@ export async function handle(
   const address = remoteAddress === undefined ? undefined : canonicalAddress(remoteAddress)
   const { method, target } = headOf(request)
   const record = new Record(engine.log, 'request', { address, method, target })
-  const gone = (): void =>
+  const { signal } = controller
+  const forget = whenGone(request.socket, () => {
     controller.abort(new GatewayError('ERR_RINGWAY_CLIENT_GONE', 499, 'The client went away'))
-  response.once('close', gone)
+  })
   try {
     if (engine.closing) throw gatewayError('ERR_RINGWAY_CLOSING')
-    if (!target.startsWith('/')) throw gatewayError('ERR_RINGWAY_BAD_REQUEST')
+    const hosts = request.rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'host')
+    if (!target.startsWith('/') || hosts.length > 1) throw gatewayError('ERR_RINGWAY_BAD_REQUEST')
     const hasBody =
       'transfer-encoding' in request.headers || Number(request.headers['content-length'] ?? 0) > 0
     if (hasBody && request.readableDidRead) throw gatewayError('ERR_RINGWAY_BODY_CONSUMED')
     const source = { address, method, target, headers: request.headers, request: reply.request }
-    const key = await engine.keyOf(source, controller.signal)
-    const { lease, answer } = await firstAnswer(
-      engine,
-      request,
-      hasBody,
-      address,
-      key,
-      record,
-      controller.signal
-    )
-    await reply.send(answer.status, answer.reason, responseHeaders(answer.rawHeaders), answer.body)
-    answer.body.destroy()
-    lease.settle('ok')
+    const key = await engine.keyOf(source, signal)
+    const body = hasBody ? new Body(request) : undefined
+    const { lease, answer } = await firstAnswer(engine, request, body, address, key, record, signal)
+    try {
+      await relay(method, answer, reply, signal)
+    } finally {
+      answer.body.destroy()
+      lease.settle('ok')
+    }
     record.end(answer.status)
   } catch (error) {
     const failure = publicError(error)
     record.fail(failure)
     if (!response.destroyed) reply.fail(failure)
   } finally {
-    response.off('close', gone)
+    forget()
   }
+}
+
+/** Sends the answer on, until it is all sent or nobody is there for it. */
+async function relay(method: string, answer: Answer, reply: Reply, signal: AbortSignal): Promise<void> {
+  const { status, reason, rawHeaders, body } = answer
+  body.on('error', () => {}) // the client is told by the response
+  // Such answers have no body whatever their Content-Length says (RFC 9112 section 6.3), which undici takes amiss.
+  const bodiless = method === 'HEAD' || status === 204 || status === 304
+  const told = reply.send(status, reason, responseHeaders(rawHeaders), bodiless ? undefined : body)
+  let stop!: () => void
+  const stopped = new Promise<void>(resolve => {
+    stop = resolve
+  })
+  signal.addEventListener('abort', stop)
+  if (signal.aborted) stop()
+  await Promise.race([told, stopped])
+  signal.removeEventListener('abort', stop)
+  signal.throwIfAborted()
 }
 
 /** Asks one server after the other until one answers: the only place where another one is tried. */
 async function firstAnswer(
   engine: Engine,
   request: IncomingMessage,
-  hasBody: boolean,
+  body: Body | undefined,
   address: string | undefined,
   key: string | undefined,
   record: Record,
@@ -84,7 +104,6 @@ async function firstAnswer(
   const { method, target, rawHeaders } = headOf(request)
   const proto = 'encrypted' in request.socket ? 'https' : 'http'
   const headers = requestHeaders(rawHeaders, { for: address, proto, host: request.headers.host })
-  const body = hasBody ? new Body(request) : undefined
   const tried = new Set<UpstreamServer>()
   let last: TunnelError | undefined
   for (;;) {
@@ -110,6 +129,12 @@ async function firstAnswer(
         lease.settle('cancelled')
         throw signal.reason as Error
       }
+      const { code } = error as { code?: unknown }
+      // What we sent was no good, or broke off: no server is to blame for that, and none needs to be tried again.
+      if (body?.broken || (typeof code === 'string' && UNFIT.test(code))) {
+        lease.settle('cancelled')
+        throw gatewayError('ERR_RINGWAY_BAD_REQUEST', error)
+      }
       last = failureOf(error)
       record.tried(lease.server.id, last.code)
       lease.settle('failed')
@@ -123,6 +148,8 @@ async function firstAnswer(
 /** A request's body, which must still be whole when a try fails before any of it was sent. */
 class Body {
   started = false
+  /** The client's connection failed in the middle of it. */
+  broken = false
   readonly #request: IncomingMessage
 
   constructor(request: IncomingMessage) {
@@ -132,7 +159,12 @@ class Body {
   /** For one try. Leaving it early doesn't destroy the request, whose connection still awaits an answer. */
   async *read(): AsyncGenerator<Buffer, void, void> {
     this.started = true
-    yield* this.#request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>
+    try {
+      yield* this.#request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>
+    } catch (error) {
+      this.broken = true
+      throw error
+    }
   }
 }
 

@@ -92,9 +92,13 @@ async function relay(
   answer: Declined,
   record: Record
 ): Promise<void> {
+  const { backend } = answer
+  const stop = (): void => void backend.destroy()
+  client.socket.once('close', stop) // else a body that stalls would be awaited for a client that is gone
   await reply.send(answer.status, answer.reason, answer.rawHeaders, answer.body)
   await client.answered
-  answer.backend.destroy()
+  client.socket.off('close', stop)
+  backend.destroy()
   lease.settle('ok')
   record.end(answer.status)
 }
