@@ -24,7 +24,16 @@ export async function turn(socket: Duplex): Promise<void> {
   for (;;) {
     const pending = (socket as Assigned)._httpMessage
     if (!pending || socket.destroyed) return
-    await new Promise(resolve => pending.once('close', resolve))
+    await new Promise<void>(resolve => {
+      // Not every line of Node lets a response say 'close' when its socket has.
+      const over = (): void => {
+        pending.off('close', over)
+        socket.off('close', over)
+        resolve()
+      }
+      pending.on('close', over)
+      socket.on('close', over)
+    })
   }
 }
 
@@ -89,10 +98,19 @@ export class UpgradeClient {
     })
   }
 
-  /** Puts the response on the socket, when it's its turn. */
-  async ready(): Promise<void> {
-    await turn(this.socket)
+  /**
+   * Puts the response on the socket, when it's its turn.
+   *
+   * @param limit - milliseconds in which something must pass while it waits for those before it
+   */
+  async ready(limit: number): Promise<void> {
+    if ((this.socket as Assigned)._httpMessage) {
+      this.hurry(limit)
+      await turn(this.socket)
+      this.socket.setTimeout(0).off('timeout', this.#cut)
+    }
     this.signal.throwIfAborted()
+    if (this.socket.destroyed) throw gone('The client went away before it was answered')
     this.response.assignSocket(this.socket)
   }
 
@@ -148,7 +166,8 @@ export class UpgradeClient {
 
   /** Node takes its own listener off at an upgrade; without, a body over 64 KiB would never go on. */
   readonly #drained = (): void => {
-    this.response.emit('drain')
+    // Ours, or one before it on this connection that isn't out yet.
+    ;(this.socket as Assigned)._httpMessage?.emit('drain')
   }
 
   readonly #cut = (): void => {

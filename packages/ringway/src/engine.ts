@@ -46,7 +46,8 @@ interface Pending {
   readonly client: UpgradeClient
   readonly offer: Offer
   readonly owner: object
-  readonly timer: NodeJS.Timeout | undefined
+  /** The gateway has it again: what bounded the chain is over. */
+  readonly claimed: () => void
 }
 
 /** Under this symbol a request carries its {@link Pending}: whichever copy of this package is mounted finds it. */
@@ -129,21 +130,29 @@ export class Engine {
     chain?: Chain
   ): Promise<void> {
     const client = new UpgradeClient(request, stream, head, this.#lingering)
+    const done = this.#handshakes.add(owner, () => client.socket.destroy())
     let offer: Offer
     try {
-      await client.ready()
+      await client.ready(this.timeouts.handshake)
       offer = admit(client.head)
       if (this.closing) throw gatewayError('ERR_RINGWAY_CLOSING')
     } catch (error) {
       return this.#fail(client, error)
+    } finally {
+      done()
     }
     if (!chain) {
-      return this.upgrade({ client, offer, owner, timer: undefined }, plainReply(request, client.response))
+      return this.upgrade({ client, offer, owner, claimed: () => {} }, plainReply(request, client.response))
     }
     const timer =
       this.timeouts.chain > 0 ? setTimeout(() => this.#chainExpired(client), this.timeouts.chain) : undefined
-    void client.answered.then(() => clearTimeout(timer))
-    const pending: Pending = { client, offer, owner, timer }
+    const passed = this.#handshakes.add(owner, reason => this.#fail(client, reason))
+    const claimed = (): void => {
+      clearTimeout(timer)
+      passed()
+    }
+    void client.answered.then(claimed)
+    const pending: Pending = { client, offer, owner, claimed }
     ;(request as unknown as Carrier)[PENDING] = pending
     try {
       chain(request, client.response)
@@ -153,8 +162,8 @@ export class Engine {
   }
 
   /** Carries an upgrade on that came through the host's chain. */
-  async upgrade({ client, offer, owner, timer }: Pending, reply: Reply): Promise<void> {
-    clearTimeout(timer)
+  async upgrade({ client, offer, owner, claimed }: Pending, reply: Reply): Promise<void> {
+    claimed()
     const done = this.#handshakes.add(owner, reason => client.abort(reason))
     if (this.closing || this.#left.has(owner)) client.abort(gatewayError('ERR_RINGWAY_CLOSING'))
     await upgrade(this, client, offer, reply, owner)
@@ -218,7 +227,7 @@ export class Engine {
   /** Answers an upgrade of our server that nobody claims. */
   async #refuse(request: IncomingMessage, stream: Duplex, head: Buffer): Promise<void> {
     const client = new UpgradeClient(request, stream, head, this.#lingering)
-    const turn = await client.ready().catch((error: unknown) => error)
+    const turn = await client.ready(this.timeouts.handshake).catch((error: unknown) => error)
     this.#fail(client, turn ?? gatewayError('ERR_RINGWAY_NOT_FOUND'))
   }
 

@@ -86,7 +86,7 @@ function fastifyReply(request: FastifyRequest, reply: FastifyReply): Reply {
       if (!reply.sent) void reply.send(error)
     },
     async send(status, reason, rawHeaders, body) {
-      if (reply.sent) return
+      if (reply.sent) return undefined
       if (upgraded) {
         // The same way for a 101 as for a refusal: hooks see both.
         reply.code(status).headers(headersOf(rawHeaders))
@@ -97,20 +97,21 @@ function fastifyReply(request: FastifyRequest, reply: FastifyReply): Reply {
           reply.raw.sendDate = false // nothing is added to the backend's 101
         }
         void reply.send(body && Readable.from(body, { objectMode: false }))
-        return
+        return undefined
       }
       // A plain answer is streamed as it comes: nothing of it is Fastify's to serialise.
       reply.hijack()
-      await plainReply(request, reply.raw).send(status, reason, rawHeaders, body)
+      return plainReply(request, reply.raw).send(status, reason, rawHeaders, body)
     }
   }
 }
 
 /** Names and values in turn, in Fastify's shape: a repeated header is a list. */
 function headersOf(raw: readonly string[]): Record<string, string | string[]> {
-  const headers: Record<string, string[]> = {}
-  for (let i = 0; i < raw.length; i += 2) (headers[raw[i]!.toLowerCase()] ??= []).push(raw[i + 1]!)
-  return Object.fromEntries(
-    Object.entries(headers).map(([name, values]) => [name, values.length === 1 ? values[0]! : values])
-  )
+  const headers = new Map<string, string[]>()
+  for (let i = 0; i < raw.length; i += 2) {
+    const name = raw[i]!.toLowerCase()
+    headers.set(name, [...(headers.get(name) ?? []), raw[i + 1]!])
+  }
+  return Object.fromEntries([...headers].map(([name, all]) => [name, all.length === 1 ? all[0]! : all]))
 }

@@ -219,6 +219,9 @@ export class Gateway extends EventEmitter<GatewayEvents> {
       else plainReply(request, response).fail(gatewayError('ERR_RINGWAY_NOT_FOUND'))
     }
     if (this.#engine.closing) throw gatewayError('ERR_RINGWAY_CLOSING')
+    if (options.tls !== undefined && !canServe(options.tls)) {
+      throw fields.mismatch('tls', 'an object with cert and key, pfx, or SNICallback')
+    }
     const server = options.tls === undefined ? createServer(handler) : tlsServer(options.tls, handler)
     const detach = this.attach(server, { path, through: false })
     this.#servers.add(server)
@@ -294,6 +297,10 @@ async function listening(server: UpgradeServer, port: number, host: string | und
       resolve()
     })
   })
+}
+
+function canServe(tls: HttpsOptions | null): boolean {
+  return typeof tls === 'object' && tls !== null && Boolean(tls.cert ?? tls.pfx ?? tls.SNICallback)
 }
 
 function tlsServer(tls: HttpsOptions, handler: RequestListener): UpgradeServer {

@@ -54,6 +54,10 @@ export class Record {
     this.#done = true
     const life = Math.round(performance.now() - this.#started)
     const fields = { ...this.#fields, status, life, tries: this.#tries, ...more }
-    this.#log[level](fields, `${this.#kind} ${status}`)
+    try {
+      this.#log[level](fields, `${this.#kind} ${status}`)
+    } catch (error) {
+      process.stderr.write(`ringway: the log failed: ${String(error)}\n`) // no connection's fault
+    }
   }
 }

@@ -9,13 +9,16 @@ export interface Reply {
   readonly request: unknown
   /** Answers with an error of ours. */
   fail(error: GatewayError): void
-  /** Answers with what a backend said; without a body for a 101. Resolves when it is said or the client is gone. */
+  /**
+   * Answers with what a backend said; without a body for a 101. Resolves when it is said or the client is gone, with
+   * the error that cut the body short if there was one.
+   */
   send(
     status: number,
     reason: string,
     rawHeaders: readonly string[],
     body?: AsyncIterable<Buffer>
-  ): Promise<void>
+  ): Promise<unknown>
 }
 
 /** Answers by the response alone. */
@@ -36,13 +39,18 @@ export function plainReply(request: unknown, response: ServerResponse): Reply {
       response.end(body)
     },
     async send(status, reason, rawHeaders, body) {
-      if (response.headersSent) return
+      if (response.headersSent) return undefined
       setHeaders(response, status, rawHeaders)
       // undici reads it as UTF-8, so it may hold what no HTTP head can.
       response.writeHead(status, /[^\t\x20-\x7e\x80-\xff]/.test(reason) ? '' : reason)
-      if (body === undefined) response.end()
-      // A body that is cut short destroys the response, so that the client can tell.
-      else await pipeline(body, response).catch(() => {})
+      if (body === undefined) return void response.end()
+      response.flushHeaders() // the first byte of the body may take its time
+      try {
+        await pipeline(body, response)
+        return undefined
+      } catch (error) {
+        return error // the response is destroyed, so that the client can tell
+      }
     }
   }
 }
@@ -59,7 +67,11 @@ export function middlewareReply(
       if (response.headersSent) return
       // Express shows it to clients, unless NODE_ENV is production. The log has the cause, and its stack.
       error.stack = String(error)
-      next(error)
+      try {
+        next(error)
+      } catch {
+        response.destroy() // a chain that can't even be told
+      }
     }
   }
 }

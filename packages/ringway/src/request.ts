@@ -43,6 +43,7 @@ export async function handle(
   const { method, target } = headOf(request)
   const record = new Record(engine.log, 'request', { address, method, target })
   const { signal } = controller
+  let body: Body | undefined
   const forget = whenGone(request.socket, () => {
     controller.abort(new GatewayError('ERR_RINGWAY_CLIENT_GONE', 499, 'The client went away'))
   })
@@ -55,10 +56,10 @@ export async function handle(
     if (hasBody && request.readableDidRead) throw gatewayError('ERR_RINGWAY_BODY_CONSUMED')
     const source = { address, method, target, headers: request.headers, request: reply.request }
     const key = await engine.keyOf(source, signal)
-    const body = hasBody ? new Body(request) : undefined
+    body = hasBody ? new Body(request) : undefined
     const { lease, answer } = await firstAnswer(engine, request, body, address, key, record, signal)
     try {
-      await relay(method, answer, reply, signal)
+      await relay(engine, request, response, answer, reply, signal)
     } finally {
       answer.body.destroy()
       lease.settle('ok')
@@ -70,12 +71,27 @@ export async function handle(
     if (!response.destroyed) reply.fail(failure)
   } finally {
     forget()
+    body?.leave()
   }
 }
 
 /** Sends the answer on, until it is all sent or nobody is there for it. */
-async function relay(method: string, answer: Answer, reply: Reply, signal: AbortSignal): Promise<void> {
+async function relay(
+  engine: Engine,
+  request: IncomingMessage,
+  response: ServerResponse,
+  answer: Answer,
+  reply: Reply,
+  signal: AbortSignal
+): Promise<void> {
   const { status, reason, rawHeaders, body } = answer
+  const { socket, method } = request
+  const { send } = engine.timeouts
+  const stuck = (): void => {
+    if (socket.writableLength > 0) socket.destroy()
+    else socket.setTimeout(send) // it is the backend that is silent
+  }
+  if (send > 0) response.setTimeout(send, stuck)
   body.on('error', () => {}) // the client is told by the response
   // Such answers have no body whatever their Content-Length says (RFC 9112 section 6.3), which undici takes amiss.
   const bodiless = method === 'HEAD' || status === 204 || status === 304
@@ -137,10 +153,11 @@ async function firstAnswer(
       }
       last = failureOf(error)
       record.tried(lease.server.id, last.code)
-      lease.settle('failed')
+      // A connection that was kept alive may be closed by the server at any moment, in all health.
+      lease.settle(last.code === 'ERR_RINGWAY_ANSWER_MISSING' && wasReused(error) ? 'cancelled' : 'failed')
       // Where there was no connection, the server has seen nothing of the request.
       const again = last.code.startsWith('ERR_RINGWAY_CONNECT_') || IDEMPOTENT.has(method)
-      if (!again || body?.started) throw last
+      if (!again || !last.retryable || body?.started) throw last
     }
   }
 }
@@ -151,9 +168,16 @@ class Body {
   /** The client's connection failed in the middle of it. */
   broken = false
   readonly #request: IncomingMessage
+  #left = false
 
   constructor(request: IncomingMessage) {
     this.#request = request
+  }
+
+  /** Nobody waits for the rest: it is read and dropped, since the next request on this connection is behind it. */
+  leave(): void {
+    this.#left = true
+    this.#request.resume() // of no effect while undici still reads, hence the other one
   }
 
   /** For one try. Leaving it early doesn't destroy the request, whose connection still awaits an answer. */
@@ -164,6 +188,8 @@ class Body {
     } catch (error) {
       this.broken = true
       throw error
+    } finally {
+      if (this.#left) this.#request.resume()
     }
   }
 }
@@ -174,5 +200,14 @@ function failureOf(error: unknown): TunnelError {
   const { code, message } = error as { code?: unknown; message?: string }
   if (code === 'UND_ERR_HEADERS_TIMEOUT')
     return new TunnelError('ERR_RINGWAY_ANSWER_TIMEOUT', message!, { cause: error })
+  if (typeof code === 'string' && /^(?:HPE_|UND_ERR_HEADERS_OVERFLOW)/.test(code)) {
+    return new TunnelError('ERR_RINGWAY_BAD_ANSWER', String(message), { cause: error })
+  }
   return new TunnelError('ERR_RINGWAY_ANSWER_MISSING', String(message), { cause: error })
+}
+
+/** Whether the connection that failed had carried an answer before, as far as can be told: a bare reset doesn't say. */
+function wasReused(error: unknown): boolean {
+  const { code, socket } = error as { code?: unknown; socket?: { bytesRead?: number } }
+  return code === 'ECONNRESET' || code === 'EPIPE' || (socket?.bytesRead ?? 0) > 0
 }

@@ -35,7 +35,7 @@ export async function upgrade(
     lease.opened() // the valid 101 is the success: the tunnel's end may be days away
     const { reason, rawHeaders } = answer
     const socket = await client
-      .takeOver(async () => reply.send(101, reason, rawHeaders))
+      .takeOver(async () => void (await reply.send(101, reason, rawHeaders)))
       .catch((error: unknown) => {
         answer.backend.destroy()
         lease.settle('cancelled')
@@ -95,10 +95,15 @@ async function relay(
   const { backend } = answer
   const stop = (): void => void backend.destroy()
   client.socket.once('close', stop) // else a body that stalls would be awaited for a client that is gone
-  await reply.send(answer.status, answer.reason, answer.rawHeaders, answer.body)
-  await client.answered
-  client.socket.off('close', stop)
-  backend.destroy()
-  lease.settle('ok')
-  record.end(answer.status)
+  let cut: unknown
+  try {
+    cut = await reply.send(answer.status, answer.reason, answer.rawHeaders, answer.body)
+    await client.answered
+  } finally {
+    client.socket.off('close', stop)
+    backend.destroy()
+    lease.settle(cut instanceof TunnelError ? 'failed' : 'ok')
+  }
+  if (cut instanceof TunnelError) record.fail(publicError(cut))
+  else record.end(answer.status)
 }
