@@ -22,6 +22,7 @@ import type { TunnelInfo } from './tunnels.ts'
 import { Tunnels } from './tunnels.ts'
 import { UnderWay } from './under-way.ts'
 import { upgrade } from './upgrade.ts'
+import { within } from './within.ts'
 
 /** Runs a request through the host's own chain. */
 export type Chain = (request: IncomingMessage, response: ServerResponse) => void
@@ -188,7 +189,7 @@ export class Engine {
   async keyOf(source: KeySource, signal: AbortSignal): Promise<string | undefined> {
     if (!this.upstream.keyed) return undefined
     let key = this.#key(source)
-    if (typeof key === 'object') key = await within(Promise.resolve(key), this.timeouts.chain, signal)
+    if (typeof key === 'object') key = await within(Promise.resolve(key), signal, this.timeouts.chain)
     if (key === undefined || typeof key === 'string') return key
     throw new TypeError(`The key function must return a string or undefined, not ${typeof key}`)
   }
@@ -249,23 +250,4 @@ export class Engine {
 /** Whether a request is an upgrade on its way through the host's chain. */
 export function isUpgrade(request: IncomingMessage): boolean {
   return PENDING in request
-}
-
-/** A promise of the user's code, which may never settle. */
-async function within<T>(promise: Promise<T>, limit: number, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted()
-  let timer: NodeJS.Timeout | undefined
-  let abort!: () => void
-  const cut = new Promise<never>((_, reject) => {
-    abort = (): void => reject(signal.reason as Error)
-    signal.addEventListener('abort', abort)
-    const late = (): void => reject(new Error(`The key function did not answer within ${limit} ms`))
-    if (limit > 0) timer = setTimeout(late, limit)
-  })
-  try {
-    return await Promise.race([promise, cut])
-  } finally {
-    clearTimeout(timer)
-    signal.removeEventListener('abort', abort)
-  }
 }

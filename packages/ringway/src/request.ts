@@ -9,6 +9,7 @@ import { GatewayError, gatewayError, publicError } from './errors.ts'
 import { whenGone } from './gone.ts'
 import { Record } from './record.ts'
 import type { Reply } from './reply.ts'
+import { within } from './within.ts'
 
 /** A server's answer to a plain request, its body not yet read. */
 interface Answer {
@@ -96,14 +97,7 @@ async function relay(
   // Such answers have no body whatever their Content-Length says (RFC 9112 section 6.3), which undici takes amiss.
   const bodiless = method === 'HEAD' || status === 204 || status === 304
   const told = reply.send(status, reason, responseHeaders(rawHeaders), bodiless ? undefined : body)
-  let stop!: () => void
-  const stopped = new Promise<void>(resolve => {
-    stop = resolve
-  })
-  signal.addEventListener('abort', stop)
-  if (signal.aborted) stop()
-  await Promise.race([told, stopped])
-  signal.removeEventListener('abort', stop)
+  await within(told, signal)
   signal.throwIfAborted()
 }
 
