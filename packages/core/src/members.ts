@@ -3,16 +3,21 @@ import type { Member } from './strategy.ts'
 
 const LARGEST_WEIGHT = 10_000
 
+/** With more a table takes gigabytes. It also bounds the number of members. */
+const LARGEST_TOTAL_WEIGHT = 1_000_000
+
 /**
  * Checks a set of members as Ringway's own strategies need it. For your own strategy too: call it first in
  * `build`. No members at all are fine.
  *
  * @param members - the set
- * @throws ConfigError whose `field` is `members[INDEX].id` for an id that is empty or used twice, or
- *   `members[INDEX].weight` for a weight that is no integer from 1 to 10,000
+ * @throws ConfigError whose `field` is `members[INDEX].id` for an id that is empty or used twice,
+ *   `members[INDEX].weight` for a weight that is no integer from 1 to 10,000, or `members` for weights of more than
+ *   1,000,000 together
  */
 export function checkMembers(members: readonly Member[]): void {
   const ids = new Set<string>()
+  let total = 0
   for (const [index, { id, weight }] of members.entries()) {
     if (typeof id !== 'string' || id === '') {
       throw new ConfigError(`members[${index}].id`, 'must be a text that is not empty')
@@ -27,5 +32,9 @@ export function checkMembers(members: readonly Member[]): void {
       )
     }
     ids.add(id)
+    total += weight
+  }
+  if (total > LARGEST_TOTAL_WEIGHT) {
+    throw new ConfigError('members', `must have weights of at most 1,000,000 together, but have ${total}`)
   }
 }

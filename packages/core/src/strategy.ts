@@ -1,4 +1,5 @@
 import { RingwayError } from './errors.ts'
+import { sampleAddresses } from './sample.ts'
 
 /** One server as a strategy sees it. */
 export interface Member {
@@ -20,8 +21,14 @@ export interface Strategy {
   readonly name: string
   /** `false` for a strategy that looks at no key (least connections, round robin). Default: keyed. */
   readonly keyed?: false
-  /** Makes the table for a set of members. Called once for a set, never for a change of health. */
-  build(members: readonly Member[]): Table
+  /**
+   * Makes the table for a set of members. Called once for a set, never for a change of health.
+   *
+   * @param members - the set; a table picks these objects, not copies
+   * @param before - a table that this strategy built for an earlier set. What is the same in both may be taken over,
+   *   to save work; the table that comes of it must be the one that would have come without.
+   */
+  build(members: readonly Member[], before?: Table): Table
 }
 
 /** What a strategy made of one set of members. Never changes. */
@@ -44,16 +51,51 @@ export interface Table {
  * @throws {@link RingwayError} `ERR_RINGWAY_STRATEGY` when the table picks a member that it was told not to
  */
 export function order(table: Table, key: string): Member[] {
-  const taken = new Set<Member>()
+  // By id, so that a table that makes members of its own comes to an end too.
+  const taken = new Map<string, Member>()
   for (;;) {
     const next = table.pick(
       key,
-      member => !taken.has(member),
+      ({ id }) => !taken.has(id),
       () => 0
     )
-    if (next === undefined) return [...taken]
-    if (taken.has(next))
+    if (next === undefined) return [...taken.values()]
+    if (taken.has(next.id))
       throw new RingwayError('ERR_RINGWAY_STRATEGY', `The table picked "${next.id}", which is not usable`)
-    taken.add(next)
+    taken.set(next.id, next)
   }
+}
+
+/**
+ * The share of keys whose first choice differs between two tables, from 0 to 1: what a change of the set costs,
+ * before it is made. Members are the same if their ids are.
+ *
+ * By default it is found out with 20,000 IPv4 addresses, always the same ones, so the result is right to half a
+ * percent. Your own clients' keys tell more if some of them have many tunnels.
+ *
+ * @param before - of a keyed strategy
+ * @param after - of the same strategy, or of another one
+ * @param keys - the keys to try. Default: 20,000 addresses
+ * @returns NaN if there are no keys
+ */
+export function movedShare(
+  before: Table,
+  after: Table,
+  keys: Iterable<string> = sampleAddresses(20_000)
+): number {
+  let count = 0
+  let moved = 0
+  for (const key of keys) {
+    count++
+    if (first(before, key)?.id !== first(after, key)?.id) moved++
+  }
+  return moved / count
+}
+
+function first(table: Table, key: string): Member | undefined {
+  return table.pick(
+    key,
+    () => true,
+    () => 0
+  )
 }

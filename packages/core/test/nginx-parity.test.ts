@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { canonicalAddress, crc32, ketama, order, remoteAddress } from '@ringway/core'
 import type { Table } from '@ringway/core'
-import { buildRing, firstPoint } from '../src/ketama.ts'
-import type { Ring } from '../src/ketama.ts'
+import { firstPoint, nginxRing } from './support/nginx-ring.ts'
+import type { NginxRing } from './support/nginx-ring.ts'
 import { membersOf, outOf, setUps } from './support/nginx-fixture.ts'
 import type { Row, SetUp } from './support/nginx-fixture.ts'
 
@@ -75,7 +75,7 @@ test('each set-up of the file is compared, and no other is expected', () => {
 function compare(setUp: SetUp): LeftOut {
   const members = membersOf(setUp)
   const table = ketama().build(members)
-  const ring = buildRing(members)
+  const ring = nginxRing(members)
   const out = outOf(setUp)
   const leftOut = { ...nothing }
   for (const row of setUp.keys ?? []) compareRow(setUp, table, ring, out, row, leftOut)
@@ -93,7 +93,7 @@ function compare(setUp: SetUp): LeftOut {
 function compareRow(
   setUp: SetUp,
   table: Table,
-  ring: Ring,
+  ring: NginxRing,
   out: ReadonlySet<string>,
   [key, tried]: Row,
   leftOut: LeftOut
@@ -137,7 +137,7 @@ function failover(table: Table, key: string, out: ReadonlySet<string>): string[]
  * How many choices nginx makes on its ring for a key. From the key's point on it takes a step for each point
  * whose server is out or was tried, and gives up at the step after the 20th. An empty key isn't looked up at all.
  */
-function decidedByRing(ring: Ring, key: string, out: ReadonlySet<string>): number {
+function decidedByRing(ring: NginxRing, key: string, out: ReadonlySet<string>): number {
   if (key === '') return 0
   const passed = new Set(out)
   let decided = 0
@@ -164,7 +164,7 @@ function checkEnd({ servers }: SetUp, dead: ReadonlySet<string>, [, tried]: Row)
 }
 
 test('the keys of the edges equal a point, lie next above or below one, or past the last', () => {
-  const { points } = buildRing(membersOf(setUps.edges!))
+  const { points } = nginxRing(membersOf(setUps.edges!))
   const isPoint = (value: number) => points.includes(value)
   const hashes = setUps.edges!.keys!.map(([key]) => crc32(key))
   assert.ok(hashes.slice(0, 10).every(hash => isPoint(hash)))
@@ -182,8 +182,8 @@ for (const [name, shared] of [
   test(`both servers of ${name} have the point ${shared}, and the earlier one keeps it`, () => {
     const setUp = setUps[name]!
     const members = membersOf(setUp)
-    for (const member of members) assert.ok(buildRing([member]).points.includes(shared))
-    const ring = buildRing(members)
+    for (const member of members) assert.ok(nginxRing([member]).points.includes(shared))
+    const ring = nginxRing(members)
     assert.equal(ring.points.length, 2 * 160 - 1)
     for (const [key] of setUp.keys!) {
       const point = firstPoint(ring, crc32(key))
@@ -194,8 +194,8 @@ for (const [name, shared] of [
 }
 
 test('a server that is written twice has the points of the larger weight, once', () => {
-  assert.equal(buildRing(membersOf(setUps.duplicates!)).points.length, 3 * 160)
-  assert.equal(buildRing(membersOf(setUps.duplicateWeights!)).points.length, (3 + 1) * 160)
+  assert.equal(nginxRing(membersOf(setUps.duplicates!)).points.length, 3 * 160)
+  assert.equal(nginxRing(membersOf(setUps.duplicateWeights!)).points.length, (3 + 1) * 160)
 })
 
 test('the source addresses that nginx hashed are our client-address keys', () => {

@@ -1,0 +1,180 @@
+// How evenly strategies spread keys, and what a change of the set moves: the shares of 1,000,000 keys over 400 random
+// sets of ten servers. Exits with 1 when a bound that the README states isn't kept.
+//
+//   node dist/core/spread.js [--seed N] [--sets N] [--keys N]
+import { availableParallelism } from 'node:os'
+import { parseArgs } from 'node:util'
+import { Worker, isMainThread, parentPort, workerData } from 'node:worker_threads'
+
+import { ketama, maglev, movedShare, rendezvous, ring } from '@ringway/core'
+import type { Member, Strategy, Table } from '@ringway/core'
+
+interface Task {
+  readonly seed: number
+  readonly sets: number
+  readonly keys: number
+}
+
+/** What one set came to: smallest and largest share as a part of the fair one, and needless moves as parts of all keys. */
+interface Row {
+  readonly strategy: string
+  readonly weights: string
+  readonly least: number
+  readonly most: number
+  readonly needlessJoin: number
+  readonly needlessLeave: number
+}
+
+const STRATEGIES: readonly Strategy[] = [ketama(), ring(), maglev(), rendezvous()]
+const WEIGHTS: Readonly<Record<string, readonly number[]>> = { equal: [1], '1/2/5': [1, 2, 5] }
+const SERVERS = 10
+/** Keys to look for needless moves with; a part of all is enough, as there are none or some. */
+const MOVED_KEYS = 50_000
+
+/** What must hold: of the sets, 95 % have their smallest share above the one and their largest below the other. */
+const BOUNDS: Readonly<Record<string, { least: number; most: number; needless: number }>> = {
+  ketama: { least: 0.8, most: 1.22, needless: 0 },
+  ring: { least: 0.92, most: 1.08, needless: 0 },
+  maglev: { least: 0.985, most: 1.015, needless: 0.03 },
+  rendezvous: { least: 0.985, most: 1.015, needless: 0 }
+}
+
+if (isMainThread) await main()
+else parentPort!.postMessage(measure(workerData as Task))
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      seed: { type: 'string', default: String(Math.floor(Math.random() * 2 ** 32)) },
+      sets: { type: 'string', default: '400' },
+      keys: { type: 'string', default: '1000000' }
+    }
+  })
+  const [seed, sets, keys] = [values.seed, values.sets, values.keys].map(Number) as [number, number, number]
+  console.log(`${sets} sets of ${SERVERS} servers, ${keys} keys each; seed ${seed}`)
+  const threads = Math.min(availableParallelism(), sets)
+  const rows = await Promise.all(
+    Array.from({ length: threads }, (_, thread) =>
+      run({ seed: seed + thread, sets: Math.ceil((sets - thread) / threads), keys })
+    )
+  )
+  report(rows.flat())
+}
+
+function run(task: Task): Promise<Row[]> {
+  return new Promise((resolve, reject) => {
+    const worker = new Worker(new URL(import.meta.url), { workerData: task, argv: [] })
+    worker.once('message', resolve)
+    worker.once('error', reject)
+  })
+}
+
+function report(rows: readonly Row[]): void {
+  const lines = STRATEGIES.flatMap(({ name }) =>
+    Object.keys(WEIGHTS).map(weights => {
+      const own = rows.filter(row => row.strategy === name && row.weights === weights)
+      const least = percentile(
+        own.map(row => row.least),
+        0.05
+      )
+      const most = percentile(
+        own.map(row => row.most),
+        0.95
+      )
+      const join = Math.max(...own.map(row => row.needlessJoin))
+      const leave = Math.max(...own.map(row => row.needlessLeave))
+      const bound = BOUNDS[name]!
+      const kept =
+        least >= bound.least && most <= bound.most && join <= bound.needless && leave <= bound.needless
+      if (!kept) process.exitCode = 1
+      return {
+        strategy: name,
+        weights,
+        'smallest share, 5th percentile': least.toFixed(4),
+        'largest share, 95th percentile': most.toFixed(4),
+        'needless moves, one joins': `${(join * 100).toFixed(2)} %`,
+        'needless moves, one leaves': `${(leave * 100).toFixed(2)} %`,
+        kept
+      }
+    })
+  )
+  console.table(lines)
+}
+
+function measure({ seed, sets, keys }: Task): Row[] {
+  const random = generator(seed)
+  const all = Array.from({ length: keys }, () => randomAddress(random))
+  const rows: Row[] = []
+  for (let set = 0; set < sets; set++) {
+    const ids = new Set<string>()
+    while (ids.size < SERVERS + 1) ids.add(`${randomAddress(random)}:${1024 + Math.floor(random() * 60_000)}`)
+    for (const [name, weights] of Object.entries(WEIGHTS)) {
+      const members = Array.from(ids, (id, index) => ({ id, weight: weights[index % weights.length]! }))
+      for (const strategy of STRATEGIES) rows.push(measureSet(strategy, name, members, all))
+    }
+  }
+  return rows
+}
+
+/** The last member is the one that joins or leaves. */
+function measureSet(
+  strategy: Strategy,
+  weights: string,
+  members: readonly Member[],
+  keys: readonly string[]
+): Row {
+  const small = members.slice(0, -1)
+  const table = strategy.build(small)
+  const counts = new Map<Member, number>(small.map(member => [member, 0]))
+  for (const key of keys) {
+    const member = first(table, key)
+    counts.set(member, counts.get(member)! + 1)
+  }
+  const total = small.reduce((sum, { weight }) => sum + weight, 0)
+  const shares = Array.from(counts, ([{ weight }, count]) => (count / keys.length / weight) * total)
+  const large = strategy.build(members)
+  return {
+    strategy: strategy.name,
+    weights,
+    least: Math.min(...shares),
+    most: Math.max(...shares),
+    needlessJoin: needless(table, large, keys, members.at(-1)!),
+    needlessLeave: needless(large, table, keys, members.at(-1)!)
+  }
+}
+
+/** The share of keys that moved though the member that joined or left has no part in it. */
+function needless(before: Table, after: Table, keys: readonly string[], changed: Member): number {
+  let needed = 0
+  const some = keys.slice(0, MOVED_KEYS)
+  for (const key of some) if ((first(before, key) === changed) !== (first(after, key) === changed)) needed++
+  return movedShare(before, after, some) - needed / some.length
+}
+
+function first(table: Table, key: string): Member {
+  return table.pick(
+    key,
+    () => true,
+    () => 0
+  )!
+}
+
+function percentile(values: readonly number[], part: number): number {
+  const sorted = values.toSorted((one, other) => one - other)
+  return sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))]!
+}
+
+function randomAddress(random: () => number): string {
+  return Array.from({ length: 4 }, () => Math.floor(random() * 256)).join('.')
+}
+
+/** Numbers from 0 to 1 that a seed decides: Mulberry32 by Tommy Ettinger, which is in the public domain. */
+function generator(seed: number): () => number {
+  let state = seed | 0
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+}
