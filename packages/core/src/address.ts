@@ -34,6 +34,16 @@ export function canonicalAddress(text: string): string {
   return groups === undefined ? text : writeIPv6(groups)
 }
 
+/**
+ * The bytes of an address: 4 of IPv4, 16 of IPv6, to which IPv4 inside IPv6 belongs here; `undefined` for anything
+ * else. As strict as {@link canonicalAddress}, and a zone is left out as it is there. Not public.
+ */
+export function addressBytes(text: string): number[] | undefined {
+  if (IPV4.test(text)) return text.split('.').map(Number)
+  if (!text.includes(':')) return undefined
+  return parseIPv6(text)?.flatMap(group => [group >> 8, group & 0xff])
+}
+
 /** The eight groups of an IPv6 address; `undefined` if the text isn't one (RFC 4291 2.2, RFC 4007 11). */
 function parseIPv6(text: string): number[] | undefined {
   const percent = text.indexOf('%')

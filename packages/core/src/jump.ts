@@ -1,5 +1,5 @@
 import { carry, highOf } from './int64.ts'
-import { checkMembers } from './members.ts'
+import { layOut, pickAlong } from './places.ts'
 import type { Member, Strategy, Table } from './strategy.ts'
 import { xxh64 } from './xxh64.ts'
 import type { Hash64 } from './xxh64.ts'
@@ -31,50 +31,13 @@ export function jump(): Strategy {
   return {
     name: 'jump',
     build(members: readonly Member[]): Table {
-      checkMembers(members)
-      return new JumpTable(members)
+      const places = layOut(members)
+      const buckets = places.ends.at(-1) ?? 0
+      return {
+        pick: (key, usable) =>
+          pickAlong(places, 0, (_, count) => jumpHash(xxh64(key, count), buckets), usable)
+      }
     }
-  }
-}
-
-class JumpTable implements Table {
-  readonly #members: readonly Member[]
-  /** For each bucket the index of its member. */
-  readonly #buckets: Uint32Array
-
-  constructor(members: readonly Member[]) {
-    this.#members = [...members]
-    this.#buckets = new Uint32Array(members.reduce((sum, { weight }) => sum + weight, 0))
-    let from = 0
-    for (const [index, { weight }] of members.entries()) {
-      this.#buckets.fill(index, from, from + weight)
-      from += weight
-    }
-  }
-
-  pick(key: string, usable: (member: Member) => boolean): Member | undefined {
-    if (this.#members.length === 0) return undefined
-    const index = this.#buckets[jumpHash(xxh64(key), this.#buckets.length)]!
-    const member = this.#members[index]!
-    return usable(member) ? member : this.#jumpOn(key, index, usable)
-  }
-
-  /** The first usable member after the first choice, which has been asked. Asks each other member once. */
-  #jumpOn(key: string, index: number, usable: (member: Member) => boolean): Member | undefined {
-    const { length } = this.#members
-    const asked = new Uint8Array(length)
-    asked[index] = 1
-    for (let left = length - 1, step = 1; left > 0; step++) {
-      // After that many hashes the rest comes in the order of the list, so that the search has an end.
-      if (step <= length) index = this.#buckets[jumpHash(xxh64(key, step), this.#buckets.length)]!
-      else index = (index + 1) % length
-      if (asked[index] === 1) continue
-      const member = this.#members[index]!
-      if (usable(member)) return member
-      asked[index] = 1
-      left--
-    }
-    return undefined
   }
 }
 

@@ -14,7 +14,8 @@ export interface Member {
  *
  * A keyed strategy (the default) is pure: the same members and the same key give the same answer in every
  * process, whatever the order in which the members are listed. (`ketama` keeps to nginx here: in the rare case
- * that two members share a point of its ring, the earlier one has it.)
+ * that two members share a point of its ring, the earlier one has it.) `plainHash` and `ipHash` are the exceptions:
+ * nginx counts through its `server` lines there, so that each process must list the members in the same order.
  */
 export interface Strategy {
   /** Shown in errors and statistics. */

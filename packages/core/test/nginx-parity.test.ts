@@ -6,9 +6,7 @@ import { firstPoint, nginxRing } from './support/nginx-ring.ts'
 import type { NginxRing } from './support/nginx-ring.ts'
 import { membersOf, outOf, setUps } from './support/nginx-fixture.ts'
 import type { Row, SetUp } from './support/nginx-fixture.ts'
-
-/** nginx leaves the ring for round robin when a request has made more steps than this, in all its tries. */
-const NGINX_STEPS = 20
+import { decidedByRing } from './support/nginx-steps.ts'
 
 /** What nginx's ring left open in a set-up, so what isn't compared. */
 interface LeftOut {
@@ -131,28 +129,6 @@ function failover(table: Table, key: string, out: ReadonlySet<string>): string[]
     if (next === undefined) return tried
     tried.push(next.id)
   }
-}
-
-/**
- * How many choices nginx makes on its ring for a key. From the key's point on it takes a step for each point
- * whose server is out or was tried, and gives up at the step after the 20th. An empty key isn't looked up at all.
- */
-function decidedByRing(ring: NginxRing, key: string, out: ReadonlySet<string>): number {
-  if (key === '') return 0
-  const passed = new Set(out)
-  let decided = 0
-  let at = firstPoint(ring, crc32(key))
-  for (let steps = 0; steps <= NGINX_STEPS;) {
-    const { id } = ring.members[ring.owners[at % ring.owners.length]!]!
-    if (passed.has(id)) {
-      at++
-      steps++
-    } else {
-      passed.add(id)
-      decided++
-    }
-  }
-  return decided
 }
 
 /** The last server of a row answered, unless all are dead; those before it are dead. */
