@@ -13,17 +13,25 @@ export interface SetUp {
   readonly dead?: Readonly<Record<string, readonly Row[]>>
 }
 
-// Tests run in dist/test, where the compiler doesn't copy JSON to.
-const file = new URL('../../../test/fixtures/nginx-ketama.json', import.meta.url)
+/** One set-up of `nginx-hash.json`: the same servers with `hash KEY` and with `ip_hash`. */
+export interface HashSetUp extends Pick<SetUp, 'note' | 'servers'> {
+  readonly plainHash: readonly Row[]
+  readonly ipHash: readonly Row[]
+}
 
-/** What a real nginx picked, by set-up. */
-export const setUps: Readonly<Record<string, SetUp>> = JSON.parse(readFileSync(file, 'utf8')) as Record<
-  string,
-  SetUp
->
+/** What a real nginx picked on its ring, by set-up. */
+export const setUps = read('nginx-ketama.json') as Readonly<Record<string, SetUp>>
+
+/** What a real nginx picked without a ring, by set-up. */
+export const hashSetUps = read('nginx-hash.json') as Readonly<Record<string, HashSetUp>>
+
+function read(name: string): unknown {
+  // Tests run in dist/test, where the compiler doesn't copy JSON to.
+  return JSON.parse(readFileSync(new URL(`../../../test/fixtures/${name}`, import.meta.url), 'utf8'))
+}
 
 /** The servers as members: each text once, with the largest of its weights, in the order of first mention. */
-export function membersOf({ servers }: SetUp): Member[] {
+export function membersOf({ servers }: Pick<SetUp, 'servers'>): Member[] {
   const weights = new Map<string, number>()
   for (const { server, weight = 1 } of servers) {
     weights.set(server, Math.max(weight, weights.get(server) ?? 0))
@@ -32,7 +40,7 @@ export function membersOf({ servers }: SetUp): Member[] {
 }
 
 /** The texts of the servers that nginx stepped over without a try: down, or with `max_fails` reached. */
-export function outOf({ servers, out = [] }: SetUp): Set<string> {
+export function outOf({ servers, out = [] }: Pick<SetUp, 'servers' | 'out'>): Set<string> {
   return new Set(
     servers.filter((server, index) => server.down === true || out.includes(index)).map(({ server }) => server)
   )
