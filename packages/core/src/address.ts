@@ -31,7 +31,27 @@ export function canonicalAddress(text: string): string {
     if (IPV4.test(dotted)) return dotted
   }
   const groups = parseIPv6(text)
-  return groups === undefined ? text : writeIPv6(groups)
+  return groups === undefined ? text : writeAddress(groups)
+}
+
+/** The eight groups of an address, IPv4 as its mapped form has them; `undefined` if the text is no address. */
+export function parseAddress(text: string): number[] | undefined {
+  return text.includes(':') ? parseIPv6(text) : parseIPv4(text)
+}
+
+/** Whether the groups are those of an IPv4 address (RFC 4291 2.5.5.2). */
+export function isIPv4(groups: readonly number[]): boolean {
+  return groups[5] === 0xffff && groups.slice(0, 5).every(group => group === 0)
+}
+
+function parseIPv4(text: string): number[] | undefined {
+  return IPV4.test(text) ? [0, 0, 0, 0, 0, 0xffff, ...parseOctets(text)] : undefined
+}
+
+/** The two groups that four octets come to. */
+function parseOctets(dotted: string): [high: number, low: number] {
+  const [a, b, c, d] = dotted.split('.').map(Number) as [number, number, number, number]
+  return [a * 256 + b, c * 256 + d]
 }
 
 /**
@@ -74,8 +94,7 @@ function parseGroups(text: string, dotted: boolean): number[] | undefined {
     if (GROUP.test(part)) {
       groups.push(Number.parseInt(part, 16))
     } else if (dotted && index === parts.length - 1 && IPV4.test(part)) {
-      const [a, b, c, d] = part.split('.').map(Number) as [number, number, number, number]
-      groups.push(a * 256 + b, c * 256 + d)
+      groups.push(...parseOctets(part))
     } else {
       return undefined
     }
@@ -84,12 +103,12 @@ function parseGroups(text: string, dotted: boolean): number[] | undefined {
 }
 
 /** Text of eight groups, after nginx's `ngx_inet6_ntop`, but mapped IPv4 as plain IPv4. */
-function writeIPv6(groups: readonly number[]): string {
-  const [start, length] = longestZeros(groups)
+export function writeAddress(groups: readonly number[]): string {
   const high = groups[6]!
   const low = groups[7]!
   const dotted = `${high >> 8}.${high & 0xff}.${low >> 8}.${low & 0xff}`
-  if (start === 0 && length === 5 && groups[5] === 0xffff) return dotted
+  if (isIPv4(groups)) return dotted
+  const [start, length] = longestZeros(groups)
   // What has only its last 32 bits is taken for an IPv4-compatible address. The odd rule for 16 bits is nginx's.
   const compatible = length === 6 || (length === 7 && low >> 8 !== 0 && (low & 0xff) !== 1)
   if (start === 0 && compatible) return `::${dotted}`
