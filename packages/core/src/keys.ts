@@ -1,4 +1,4 @@
-import { isIPv4, parseAddress, writeAddress } from './address.ts'
+import { canonicalAddress, isIPv4, parseAddress, writeAddress } from './address.ts'
 import { Fields } from './fields.ts'
 import { firstAddress } from './networks.ts'
 
@@ -65,6 +65,7 @@ export const ADDRESS_OPTIONS: readonly string[] = ['mapped', 'ipv6Prefix']
 export function addressName(fields: Fields): (address: string) => string {
   const mapped = fields.boolean('mapped', false)
   const bits = fields.integer('ipv6Prefix', 128, 1, 128)
+  if (!mapped && bits === 128) return canonicalAddress // which needn't take IPv4 apart
   return address => {
     const groups = parseAddress(address)
     if (groups === undefined) return address

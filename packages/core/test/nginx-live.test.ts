@@ -3,7 +3,7 @@ import test from 'node:test'
 import * as fc from 'fast-check'
 import { canonicalAddress, ipHash, ketama, order, plainHash } from '@ringway/core'
 import type { Member, Strategy } from '@ringway/core'
-import { buildRing } from '../src/ketama.ts'
+import { nginxRing } from './support/nginx-ring.ts'
 import { missing, startNginx } from './support/live-nginx.ts'
 import type { LiveServer, Method } from './support/live-nginx.ts'
 import { decidedByNumbers, decidedByRing, ipNumbers, plainNumbers } from './support/nginx-steps.ts'
@@ -57,7 +57,7 @@ const compared: Record<Method, Compared> = {
     strategy: ketama(),
     keys: anyKey,
     decided: members => {
-      const ring = buildRing(members)
+      const ring = nginxRing(members)
       return key => decidedByRing(ring, key, new Set())
     }
   },
