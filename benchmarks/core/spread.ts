@@ -31,15 +31,19 @@ const SERVERS = 10
 /** Keys to look for needless moves with; a part of all is enough, as there are none or some. */
 const MOVED_KEYS = 50_000
 
-/** What must hold: of the sets, 95 % have their smallest share above the one and their largest below the other. */
-const BOUNDS: Readonly<Record<string, { least: number; most: number; needless: number }>> = {
-  ketama: { least: 0.8, most: 1.22, needless: 0 },
-  ring: { least: 0.92, most: 1.08, needless: 0 },
-  maglev: { least: 0.985, most: 1.015, needless: 0.03 },
-  rendezvous: { least: 0.985, most: 1.015, needless: 0 }
+/**
+ * What must hold: in 95 % of the sets the smallest share is above the one bound, in 95 % the largest is below the other,
+ * and a part of the sets keeps to both.
+ */
+const BOUNDS: Readonly<Record<string, { least: number; most: number; inside: number; needless: number }>> = {
+  ketama: { least: 0.8, most: 1.22, inside: 0.9, needless: 0 },
+  ring: { least: 0.92, most: 1.08, inside: 0.95, needless: 0 },
+  maglev: { least: 0.985, most: 1.015, inside: 0.95, needless: 0.03 },
+  rendezvous: { least: 0.985, most: 1.015, inside: 0.95, needless: 0 }
 }
 
 if (isMainThread) await main()
+// oxlint-disable-next-line unicorn/require-post-message-target-origin -- that is for windows
 else parentPort!.postMessage(measure(workerData as Task))
 
 async function main(): Promise<void> {
@@ -84,14 +88,20 @@ function report(rows: readonly Row[]): void {
       const join = Math.max(...own.map(row => row.needlessJoin))
       const leave = Math.max(...own.map(row => row.needlessLeave))
       const bound = BOUNDS[name]!
+      const inside = own.filter(row => row.least >= bound.least && row.most <= bound.most).length / own.length
       const kept =
-        least >= bound.least && most <= bound.most && join <= bound.needless && leave <= bound.needless
+        least >= bound.least &&
+        most <= bound.most &&
+        inside >= bound.inside &&
+        join <= bound.needless &&
+        leave <= bound.needless
       if (!kept) process.exitCode = 1
       return {
         strategy: name,
         weights,
         'smallest share, 5th percentile': least.toFixed(4),
         'largest share, 95th percentile': most.toFixed(4),
+        'sets within both bounds': `${bound.least} to ${bound.most}: ${(inside * 100).toFixed(1)} %`,
         'needless moves, one joins': `${(join * 100).toFixed(2)} %`,
         'needless moves, one leaves': `${(leave * 100).toFixed(2)} %`,
         kept

@@ -1,31 +1,12 @@
-import { createGateway, ketama } from 'ringway'
+import { createGateway } from 'ringway'
 
-const servers = (process.env.SERVERS ?? 'sre1:8080,sre2:8080,sre3:8080').split(',')
-const pins = new Map([['acme', servers[2]]])
-
-/**
- * Big tenants have a server of their own choice, and go where ketama says while it is down. So do all others.
- *
- * @type {import('ringway').Strategy}
- */
-const pinned = {
-  name: 'pinned',
-  build(members) {
-    const ring = ketama().build(members)
-    return {
-      pick(tenant, usable, load) {
-        const member = members.find(({ id }) => id === pins.get(tenant))
-        return member && usable(member) ? member : ring.pick(tenant, usable, load)
-      }
-    }
-  }
-}
+import { twoPerTenant } from './two-per-tenant.js'
 
 const gateway = createGateway({
   upstream: {
-    servers,
-    strategy: pinned,
-    key: ({ target }) => target.split(/[/?]/)[1] // /acme/chat → acme
+    servers: (process.env.SERVERS ?? 'sre1:8080,sre2:8080,sre3:8080').split(','),
+    strategy: twoPerTenant(),
+    key: ({ target, address }) => `${target.split(/[/?]/)[1]}/${address}` // /acme/chat → acme/203.0.113.7
   }
 })
 const server = await gateway.listen({ port: Number(process.env.PORT ?? 3000) })

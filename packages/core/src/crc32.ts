@@ -16,6 +16,15 @@ const TABLE = Int32Array.from({ length: 256 }, (_, byte) => {
   return state
 })
 
+/**
+ * The same for a byte with one, two or three more bytes behind it, so that four are taken at once without waiting for
+ * each other ("slicing by four", Kounavis and Berry, A Systematic Approach to Building High Performance CRC
+ * Generators, 2005).
+ */
+const TABLE_1 = TABLE.map(state => TABLE[state & 0xff]! ^ (state >>> 8))
+const TABLE_2 = TABLE_1.map(state => TABLE[state & 0xff]! ^ (state >>> 8))
+const TABLE_3 = TABLE_2.map(state => TABLE[state & 0xff]! ^ (state >>> 8))
+
 /** The state before the first byte. */
 export const CRC32_START = -1
 
@@ -31,7 +40,17 @@ export function crc32(text: string): number {
 
 /** The state after the UTF-8 bytes of a text. Allocates nothing. */
 export function crc32AddText(state: number, text: string): number {
-  for (let index = 0; index < text.length; index++) {
+  const { length } = text
+  let index = 0
+  for (; index + 4 <= length; index += 4) {
+    const a = text.charCodeAt(index)
+    const b = text.charCodeAt(index + 1)
+    const c = text.charCodeAt(index + 2)
+    const d = text.charCodeAt(index + 3)
+    if ((a | b | c | d) > 0x7f) break
+    state = crc32AddUint32(state, a | (b << 8) | (c << 16) | (d << 24))
+  }
+  for (; index < length; index++) {
     const unit = text.charCodeAt(index)
     if (unit < 0x80) {
       state = crc32AddByte(state, unit)
@@ -51,12 +70,13 @@ export function crc32AddByte(state: number, byte: number): number {
 
 /** The state after the four bytes of a 32-bit integer, the least significant first. */
 export function crc32AddUint32(state: number, value: number): number {
-  // Four bytes fill the state, so that they can all be mixed in before the first step.
   state ^= value
-  state = TABLE[state & 0xff]! ^ (state >>> 8)
-  state = TABLE[state & 0xff]! ^ (state >>> 8)
-  state = TABLE[state & 0xff]! ^ (state >>> 8)
-  return TABLE[state & 0xff]! ^ (state >>> 8)
+  return (
+    TABLE_3[state & 0xff]! ^
+    TABLE_2[(state >>> 8) & 0xff]! ^
+    TABLE_1[(state >>> 16) & 0xff]! ^
+    TABLE[state >>> 24]!
+  )
 }
 
 /** The checksum that a state stands for, as an unsigned 32-bit integer. */

@@ -1,12 +1,6 @@
-import { carry, highOf } from './int64.ts'
 import { layOut, pickAlong } from './places.ts'
 import type { Member, Strategy, Table } from './strategy.ts'
-import { xxh64 } from './xxh64.ts'
-import type { Hash64 } from './xxh64.ts'
-
-/** The multiplier of the generator in the paper, 2862933555777941757, in halves. */
-const STEP_HIGH = 0x27bb2ee6
-const STEP_LOW = 0x87b0b0fd
+import { jumpHash, xxh64 } from './xxh64.ts'
 
 /**
  * Jump consistent hashing, for sets that only ever grow at their end, such as numbered shards: even shares, and no
@@ -39,20 +33,4 @@ export function jump(): Strategy {
       }
     }
   }
-}
-
-/** The bucket, from 0, that a 64-bit key has among a number of buckets: figure 1 of the paper. */
-export function jumpHash({ high, low }: Hash64, buckets: number): number {
-  let bucket = 0
-  for (let next = 0; next < buckets;) {
-    bucket = next
-    // key = key * 2862933555777941757 + 1
-    const product = Math.imul(low, STEP_LOW)
-    const sum = (product + 1) | 0
-    high = (highOf(low, STEP_HIGH, STEP_LOW, high) + carry(product, 1, sum)) | 0
-    low = sum
-    // (bucket + 1) * (2³¹ / ((key >> 33) + 1))
-    next = Math.floor((bucket + 1) * (0x8000_0000 / ((high >>> 1) + 1)))
-  }
-  return bucket
 }

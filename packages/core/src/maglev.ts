@@ -1,9 +1,10 @@
+import { Entries, ownersFor } from './entries.ts'
+import type { Owners } from './entries.ts'
 import { ConfigError } from './errors.ts'
 import { Fields } from './fields.ts'
 import { checkMembers } from './members.ts'
 import type { Member, Strategy, Table } from './strategy.ts'
-import { xxh64 } from './xxh64.ts'
-import type { Hash64 } from './xxh64.ts'
+import { xxh64Modulo } from './xxh64.ts'
 
 /** Envoy's largest. */
 const LARGEST_TABLE = 5_000_011
@@ -51,45 +52,26 @@ export function maglev(options: MaglevOptions = {}): Strategy {
 }
 
 class MaglevTable implements Table {
-  readonly #members: readonly Member[]
-  /** Index of the member that has the entry. */
-  readonly #entries: Uint8Array | Uint16Array | Uint32Array
+  readonly #size: number
+  readonly #entries: Entries
 
   constructor(members: readonly Member[], size: number) {
-    this.#members = members.toSorted((one, other) => (one.id < other.id ? -1 : 1))
-    this.#entries = fillTable(this.#members, size)
+    const sorted = members.toSorted((one, other) => (one.id < other.id ? -1 : 1))
+    this.#size = size
+    this.#entries = new Entries(sorted, fillTable(sorted, size))
   }
 
   pick(key: string, usable: (member: Member) => boolean): Member | undefined {
-    if (this.#members.length === 0) return undefined
-    const entry = remainder(xxh64(key), this.#entries.length)
-    const member = this.#members[this.#entries[entry]!]!
-    return usable(member) ? member : this.#walkOn(entry, usable)
-  }
-
-  /** The first usable member behind an entry, whose own member has been asked. Asks each other member once. */
-  #walkOn(entry: number, usable: (member: Member) => boolean): Member | undefined {
-    const { length } = this.#entries
-    const asked = new Uint8Array(this.#members.length)
-    asked[this.#entries[entry]!] = 1
-    for (let left = this.#members.length - 1, step = 1; left > 0; step++) {
-      const index = this.#entries[(entry + step) % length]! // each member has an entry, so all are found
-      if (asked[index] === 1) continue
-      const member = this.#members[index]!
-      if (usable(member)) return member
-      asked[index] = 1
-      left--
-    }
-    return undefined
+    return this.#entries.pick(xxh64Modulo(key, this.#size), usable)
   }
 }
 
 /** Fills the table: listing 1 of the paper, with the weights of Envoy. */
-export function fillTable(members: readonly Member[], size: number): Uint8Array | Uint16Array | Uint32Array {
-  const entries = entriesFor(members.length, size)
+export function fillTable(members: readonly Member[], size: number): Owners {
+  const entries = ownersFor(members.length, size)
   const isTaken = new Uint8Array(size)
-  const next = members.map(({ id }) => remainder(xxh64(id), size))
-  const skip = members.map(({ id }) => remainder(xxh64(id, 1), size - 1) + 1)
+  const next = members.map(({ id }) => xxh64Modulo(id, size))
+  const skip = members.map(({ id }) => xxh64Modulo(id, size - 1, 1) + 1)
   const heaviest = members.reduce((most, { weight }) => Math.max(most, weight), 0)
   // A member of half the heaviest one's weight has every second turn. All have the first.
   const due = new Float64Array(members.length)
@@ -110,16 +92,6 @@ export function fillTable(members: readonly Member[], size: number): Uint8Array 
     }
   }
   return entries
-}
-
-/** A 64-bit hash modulo the size of a table, which is small enough to keep the product exact. */
-function remainder({ high, low }: Hash64, divisor: number): number {
-  return ((high % divisor) * (0x1_0000_0000 % divisor) + low) % divisor
-}
-
-function entriesFor(members: number, size: number): Uint8Array | Uint16Array | Uint32Array {
-  if (members <= 0x100) return new Uint8Array(size)
-  return members <= 0x10000 ? new Uint16Array(size) : new Uint32Array(size)
 }
 
 function isPrime(number: number): boolean {

@@ -1,7 +1,6 @@
+import { ownersFor } from './entries.ts'
+import type { Owners } from './entries.ts'
 import type { Member } from './strategy.ts'
-
-/** Whose point it is, as an index into the members: as small as their number allows, since there are many points. */
-type Owners = Uint8Array | Uint16Array | Uint32Array
 
 /**
  * Puts a member's points on the ring.
@@ -23,7 +22,6 @@ export type Place = (index: number, into: Uint32Array) => void
  */
 export class Points {
   readonly members: readonly Member[]
-  readonly perWeight: number
   /** Ascending; behind the last one stands a sentinel that no hash lies beyond. */
   readonly values: Uint32Array
   /** For each point its member; the sentinel has the first point's, where the ring begins again. */
@@ -34,6 +32,7 @@ export class Points {
   readonly #stretches: Uint16Array | Uint32Array
   /** How far a place is shifted to the right to give the number of its stretch. */
   readonly #shift: number
+  readonly #perWeight: number
 
   /**
    * @param members - the set
@@ -43,7 +42,7 @@ export class Points {
    */
   constructor(members: readonly Member[], perWeight: number, place: Place, before?: Points) {
     this.members = [...members]
-    this.perWeight = perWeight
+    this.#perWeight = perWeight
     this.count = members.reduce((sum, { weight }) => sum + weight * perWeight, 0)
     this.values = new Uint32Array(this.count + 1)
     this.owners = ownersFor(members.length, this.count + 1)
@@ -51,7 +50,7 @@ export class Points {
     const bits = Math.max(1, Math.floor(Math.log2(this.count)) - 1)
     this.#shift = 32 - bits
     this.#stretches = this.count <= 0xffff ? new Uint16Array(2 ** bits) : new Uint32Array(2 ** bits)
-    if (before?.perWeight === perWeight) this.#takeOver(before, place)
+    if (before !== undefined) this.#takeOver(before, place)
     else this.#placeAll(place)
     this.values[this.count] = 0xffff_ffff
     this.owners[this.count] = this.owners[0]!
@@ -97,7 +96,7 @@ export class Points {
     const placed = new Uint32Array(this.count)
     let from = 0
     for (const [index, { weight }] of this.members.entries()) {
-      const to = from + weight * this.perWeight
+      const to = from + weight * this.#perWeight
       place(index, placed.subarray(from, to))
       from = to
     }
@@ -106,7 +105,7 @@ export class Points {
     for (let stretch = 1; stretch < stretches.length; stretch++)
       stretches[stretch]! += stretches[stretch - 1]!
     for (let index = this.members.length - 1, at = this.count - 1; index >= 0; index--) {
-      for (let left = this.members[index]!.weight * this.perWeight; left > 0; left--, at--) {
+      for (let left = this.members[index]!.weight * this.#perWeight; left > 0; left--, at--) {
         const value = placed[at]!
         const to = --stretches[value >>> this.#shift]!
         this.values[to] = value
@@ -146,7 +145,7 @@ export class Points {
     const joining = [...members.keys()].filter(index => !staying.has(index))
     const joined = new Points(
       joining.map(index => members[index]!),
-      this.perWeight,
+      this.#perWeight,
       (index, into) => place(joining[index]!, into)
     )
     for (let to = 0, left = 0, right = 0; to < this.count; to++) {
@@ -173,9 +172,4 @@ export class Points {
     values[to] = value
     owners[at] = owner
   }
-}
-
-function ownersFor(members: number, length: number): Owners {
-  if (members <= 0x100) return new Uint8Array(length)
-  return members <= 0x10000 ? new Uint16Array(length) : new Uint32Array(length)
 }

@@ -343,10 +343,9 @@ function tally(ids: readonly (string | undefined)[]): Map<string | undefined, nu
   return counts
 }
 
-/** A part of the members that differs from index to index, never none. */
+/** A part of the members that differs from index to index; of three in a row at least one. */
 function someOf(members: readonly Member[], index: number): Set<Member> {
-  const chosen = members.filter((_, at) => ((index * 7 + at * 3) % 5) % 2 === 0)
-  return new Set(chosen.length === 0 ? members.slice(0, 1) : chosen)
+  return new Set(members.filter((_, at) => ((index * 7 + at * 3) % 5) % 2 === 0))
 }
 
 function withWeights(members: readonly Member[], weights: readonly number[]): readonly Member[] {

@@ -3,9 +3,9 @@ import { createHash } from 'node:crypto'
 import test from 'node:test'
 import { crc32, xxh64 } from '@ringway/core'
 import type { Hash64 } from '@ringway/core'
-import { jumpHash } from '../src/jump.ts'
 import { fillTable } from '../src/maglev.ts'
 import { fmix32 } from '../src/mix.ts'
+import { jumpHash } from '../src/xxh64.ts'
 import { reference } from './support/reference-hashes.ts'
 
 test('CRC-32 has the values of zlib and the check value of the catalogue of CRCs', () => {

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import test from 'node:test'
 import * as fc from 'fast-check'
 import { xxh64 } from '@ringway/core'
+import { assemble, target } from './support/wasm-module.ts'
 
 const P1 = 0x9e3779b185ebca87n
 const P2 = 0xc2b2ae3d27d4eb4fn
@@ -35,6 +37,10 @@ test('a text that is longer than any before has its hash too', () => {
   const long = 'ключ'.repeat(10_000)
   const { high, low } = xxh64(long)
   assert.equal((BigInt(high) << 32n) | BigInt(low), specified(new TextEncoder().encode(long), 0n))
+})
+
+test('the module is what its source comes to', async () => {
+  assert.equal(readFileSync(target, 'utf8'), await assemble(), 'run `pnpm --filter @ringway/core wasm`')
 })
 
 /** The specification's steps, word for word, with integers of any size. */

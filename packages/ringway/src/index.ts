@@ -1,5 +1,42 @@
-export { ConfigError, ketama, leastConnections, order, remoteAddress, RingwayError } from '@ringway/core'
-export type { KeyFunction, KeySource, Member, Strategy, Table } from '@ringway/core'
+export {
+  boundedLoad,
+  canonicalAddress,
+  checkMembers,
+  ConfigError,
+  cookie,
+  crc32,
+  forwardedAddress,
+  header,
+  ipHash,
+  jump,
+  ketama,
+  leastConnections,
+  maglev,
+  movedShare,
+  order,
+  path,
+  plainHash,
+  query,
+  randomTwo,
+  remoteAddress,
+  rendezvous,
+  ring,
+  RingwayError,
+  roundRobin,
+  xxh64
+} from '@ringway/core'
+export type {
+  ForwardedAddressOptions,
+  Hash64,
+  KeyFunction,
+  KeySource,
+  MaglevOptions,
+  Member,
+  RemoteAddressOptions,
+  RingOptions,
+  Strategy,
+  Table
+} from '@ringway/core'
 export { createGateway, Gateway } from './gateway.ts'
 export type {
   AttachOptions,
