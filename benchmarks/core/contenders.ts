@@ -10,9 +10,6 @@ export interface Contender {
   build(servers: readonly string[]): (key: string) => unknown
 }
 
-/** Points of hashring for a server, in units of its option: 4 each. */
-const RING_VNODES = { 'vnode count': 375 }
-
 const isUsable = (): boolean => true
 const noLoad = (): number => 0
 
@@ -23,12 +20,6 @@ export const CONTENDERS: readonly Contender[] = [
   { name: 'hashring', build: servers => lookUp(new HashRing(servers)) },
   { name: 'consistent-hash', build: servers => lookUp(consistentHash(servers)) }
 ]
-
-/** Compared by their memory only: as many points as `ring` has. */
-export const LARGE_HASHRING: Contender = {
-  name: 'hashring, 1500 points a server',
-  build: servers => lookUp(new HashRing(servers, 'md5', RING_VNODES))
-}
 
 export function serversOf(count: number): string[] {
   return Array.from({ length: count }, (_, index) => `10.0.${index >> 8}.${index & 255}:8080`)

@@ -1,7 +1,7 @@
 // What the benchmark uses of two packages that come without types.
 declare module 'hashring' {
   export default class HashRing {
-    constructor(servers: readonly string[], algorithm?: string, options?: Readonly<Record<string, number>>)
+    constructor(servers: readonly string[])
     get(key: string): string
   }
 }

@@ -17,7 +17,7 @@ import type { Strategy } from '@ringway/core'
 import { LRUCache } from 'lru-cache'
 import { Bench } from 'tinybench'
 
-import { CONTENDERS, LARGE_HASHRING, STRATEGIES, membersOf, serversOf } from './contenders.js'
+import { CONTENDERS, STRATEGIES, membersOf, serversOf } from './contenders.js'
 import type { Contender } from './contenders.js'
 
 const ROUNDS = Number(process.argv[2] ?? 7)
@@ -104,7 +104,7 @@ async function builds(): Promise<void> {
     const tasks = new Map<string, () => unknown>(
       CONTENDERS.map(contender => [contender.name, () => contender.build(servers)] as const)
     )
-    for (const strategy of STRATEGIES.filter(({ name }) => name === 'ketama' || name === 'ring')) {
+    for (const strategy of STRATEGIES.filter(({ name }) => name === 'ketama')) {
       const before = strategy.build(members)
       const fewer = members.slice(1)
       tasks.set(`${strategy.name}, one server leaves`, () => strategy.build(fewer, before))
@@ -121,15 +121,16 @@ function memory(): void {
   const rows: Record<string, Record<string, string>> = {}
   for (const count of COUNTS) {
     const servers = serversOf(count)
-    const all = [...CONTENDERS, ...(count <= 100 ? [LARGE_HASHRING] : [])]
-    const bytes = new Map(all.map(contender => [contender.name, bytesOf(contender, servers)]))
+    const bytes = new Map(CONTENDERS.map(contender => [contender.name, bytesOf(contender, servers)]))
     for (const [name, own] of bytes) {
-      const other = bytes.get(name === 'ring' ? LARGE_HASHRING.name : 'hashring')
-      const part = other === undefined ? '' : `, hashring has ${(other / own).toFixed(1)} ×`
-      rows[name] = { ...rows[name], [`${count} servers`]: `${(own / 1024).toFixed(1)} KiB${part}` }
+      const times = (bytes.get('hashring')! / own).toFixed(1)
+      rows[name] = {
+        ...rows[name],
+        [`${count} servers`]: `${(own / 1024).toFixed(1)} KiB, hashring ${times} ×`
+      }
     }
   }
-  title('Memory of a table; ring next to a hashring of as many points')
+  title('Memory of a table (heap and buffers)')
   console.table(rows)
 }
 
@@ -212,7 +213,7 @@ async function measure(
 
 function bytesOf(contender: Contender, servers: readonly string[]): number {
   const kept: unknown[] = [contender.build(servers)]
-  const copies = servers.length > 100 ? 2 : 20
+  const copies = Math.ceil(3000 / servers.length)
   const before = heap()
   for (let copy = 0; copy < copies; copy++) kept.push(contender.build(servers))
   const bytes = (heap() - before) / copies

@@ -1,4 +1,4 @@
-import { rendezvous } from 'ringway'
+import { rendezvous, xxh64 } from 'ringway'
 
 /**
  * Shuffle sharding: each tenant has two servers, chosen by its name, and few tenants share both. So a tenant that brings
@@ -15,9 +15,12 @@ export function twoPerTenant() {
       return {
         pick(key, usable, load) {
           const tenant = key.split('/', 1)[0] ?? ''
-          const first = table.pick(tenant, () => true, load)
-          const second = table.pick(tenant, member => member !== first, load)
-          return table.pick(key, member => (member === first || member === second) && usable(member), load)
+          const one = table.pick(tenant, () => true, load)
+          const other = table.pick(tenant, member => member !== one, load)
+          if (one === undefined || other === undefined) return one && usable(one) ? one : undefined
+          // Weights have had their say; of the two, half the clients prefer either.
+          const isFirst = xxh64(key + one.id).high > xxh64(key + other.id).high
+          return (isFirst ? [one, other] : [other, one]).find(usable)
         }
       }
     }

@@ -10,7 +10,7 @@ import { twoPerTenant } from './two-per-tenant.js'
 const keys = Array.from({ length: 20_000 }, (_, index) => `tenant-${index % 1000}/client-${index}`)
 
 // What the kit must know: a key has two servers. When a server joins or leaves, some tenants get another pair.
-const options = { keys, reach: 2, needlessMoves: 0.1 }
+const options = { keys, reach: 2, needlessMoves: 0.05 }
 
 test('two servers per tenant keep to what a gateway expects of a strategy', t => {
   const report = testStrategy(twoPerTenant(), options)

@@ -24,14 +24,16 @@ export class Example {
   /**
    * @param folder - below examples/
    * @param env - besides this process's own
+   * @param file - the program
    */
   constructor(
     t: TestContext,
     folder: string,
     args: readonly string[] = [],
-    env: Record<string, string> = {}
+    env: Record<string, string> = {},
+    file = 'index.js'
   ) {
-    const program = fileURLToPath(new URL(`${folder}/index.js`, EXAMPLES))
+    const program = fileURLToPath(new URL(`${folder}/${file}`, EXAMPLES))
     this.#child = spawn(process.execPath, [program, ...args], {
       env: { ...process.env, PORT: '0', ...env },
       stdio: ['ignore', 'pipe', 'pipe']
