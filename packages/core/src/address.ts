@@ -1,8 +1,10 @@
 const OCTET = '(?:25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)'
 const IPV4 = new RegExp(`^${OCTET}(?:\\.${OCTET}){3}$`)
-const GROUP = /^[0-9a-f]{1,4}$/i
 const ZONE = /^[\w.~:-]+$/
 const MAPPED = '::ffff:'
+const COLON = 0x3a
+const DOT = 0x2e
+const NO_GROUPS: readonly number[] = [0, 0, 0, 0, 0, 0, 0, 0]
 
 /** Eight groups of four digits and their colons, the last two as IPv4. */
 const LONGEST_IPV6 = 45
@@ -41,7 +43,8 @@ export function parseAddress(text: string): number[] | undefined {
 
 /** Whether the groups are those of an IPv4 address (RFC 4291 2.5.5.2). */
 export function isIPv4(groups: readonly number[]): boolean {
-  return groups[5] === 0xffff && groups.slice(0, 5).every(group => group === 0)
+  const [a, b, c, d, e, f] = groups
+  return f === 0xffff && a === 0 && b === 0 && c === 0 && d === 0 && e === 0
 }
 
 function parseIPv4(text: string): number[] | undefined {
@@ -68,38 +71,42 @@ export function addressBytes(text: string): number[] | undefined {
 function parseIPv6(text: string): number[] | undefined {
   const percent = text.indexOf('%')
   if (percent !== -1 && !ZONE.test(text.slice(percent + 1))) return undefined
-  const address = percent === -1 ? text : text.slice(0, percent)
-  if (address.length > LONGEST_IPV6) return undefined
+  const end = percent === -1 ? text.length : percent
+  if (end > LONGEST_IPV6) return undefined
 
-  const cut = address.indexOf('::')
-  if (cut === -1) {
-    const groups = parseGroups(address, true)
-    return groups?.length === 8 ? groups : undefined
+  const groups: number[] = []
+  /** How many groups stand before the `::`. */
+  let cut = text.startsWith('::') ? 0 : -1
+  for (let at = cut === 0 ? 2 : 0; at < end;) {
+    const start = at
+    let group = 0
+    for (let digit; at < end && (digit = hexDigit(text.charCodeAt(at))) !== -1; at++)
+      group = group * 16 + digit
+    if (text.charCodeAt(at) === DOT) {
+      const dotted = text.slice(start, end)
+      if (!IPV4.test(dotted)) return undefined
+      groups.push(...parseOctets(dotted))
+      break
+    }
+    if (at === start || at - start > 4) return undefined
+    groups.push(group)
+    if (at === end) break
+    if (text.charCodeAt(at++) !== COLON || at === end) return undefined
+    if (text.charCodeAt(at) !== COLON) continue
+    if (cut !== -1) return undefined
+    cut = groups.length
+    at++
   }
-  // A second '::' leaves an empty group in what follows the first, which no group may be.
-  const before = parseGroups(address.slice(0, cut), false)
-  const after = parseGroups(address.slice(cut + 2), true)
-  if (before === undefined || after === undefined) return undefined
-  const missing = 8 - before.length - after.length
-  if (missing < 1) return undefined
-  return [...before, ...Array.from({ length: missing }, () => 0), ...after]
+  if (cut === -1) return groups.length === 8 ? groups : undefined
+  if (groups.length > 7) return undefined
+  return groups.toSpliced(cut, 0, ...NO_GROUPS.slice(groups.length))
 }
 
-/** The groups between colons, none for the empty text; `dotted` where the last may be an IPv4 address. */
-function parseGroups(text: string, dotted: boolean): number[] | undefined {
-  if (text === '') return []
-  const groups: number[] = []
-  const parts = text.split(':')
-  for (const [index, part] of parts.entries()) {
-    if (GROUP.test(part)) {
-      groups.push(Number.parseInt(part, 16))
-    } else if (dotted && index === parts.length - 1 && IPV4.test(part)) {
-      groups.push(...parseOctets(part))
-    } else {
-      return undefined
-    }
-  }
-  return groups
+/** The value of a hexadecimal digit's character code, or -1. */
+function hexDigit(code: number): number {
+  if (code >= 0x30 && code <= 0x39) return code - 0x30
+  const letter = code | 0x20
+  return letter >= 0x61 && letter <= 0x66 ? letter - 0x57 : -1
 }
 
 /** Text of eight groups, after nginx's `ngx_inet6_ntop`, but mapped IPv4 as plain IPv4. */
@@ -117,15 +124,16 @@ export function writeAddress(groups: readonly number[]): string {
 }
 
 function writeGroups(groups: readonly number[]): string {
-  return groups.map(group => group.toString(16)).join(':')
+  let text = ''
+  for (const group of groups) text += `${text === '' ? '' : ':'}${group.toString(16)}`
+  return text
 }
 
 /** Where the longest run of zero groups starts and how long it is; of equal ones the first. */
 function longestZeros(groups: readonly number[]): [start: number, length: number] {
   let best: [number, number] = [0, 0]
-  let start = 0
-  for (const [index, group] of groups.entries()) {
-    if (group !== 0) start = index + 1
+  for (let index = 0, start = 0; index < 8; index++) {
+    if (groups[index] !== 0) start = index + 1
     else if (index + 1 - start > best[1]) best = [start, index + 1 - start]
   }
   return best

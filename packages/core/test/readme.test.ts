@@ -8,8 +8,8 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 const readme = readFileSync(`${root}/README.md`, 'utf8')
 const examples = [...readme.matchAll(/```js\n([^]*?)```\n\n```text\n([^]*?)```/g)]
 
-test('the README has its two examples', () => {
-  assert.equal(examples.length, 2)
+test('the README has its four examples', () => {
+  assert.equal(examples.length, 4)
 })
 
 for (const [index, [, code, output]] of examples.entries()) {
