@@ -1,4 +1,4 @@
-import { jump, ketama, maglev, rendezvous, ring } from '@ringway/core'
+import { ipHash, jump, ketama, maglev, plainHash, rendezvous, ring } from '@ringway/core'
 import type { Member, Strategy } from '@ringway/core'
 import ConsistentHash from 'consistent-hash'
 import HashRing from 'hashring'
@@ -13,7 +13,15 @@ export interface Contender {
 const isUsable = (): boolean => true
 const noLoad = (): number => 0
 
-export const STRATEGIES: readonly Strategy[] = [ketama(), ring(), maglev(), rendezvous(), jump()]
+export const STRATEGIES: readonly Strategy[] = [
+  ketama(),
+  ring(),
+  maglev(),
+  rendezvous(),
+  jump(),
+  plainHash(),
+  ipHash()
+]
 
 export const CONTENDERS: readonly Contender[] = [
   ...STRATEGIES.map(ours),

@@ -59,7 +59,7 @@ async function lookUps(): Promise<void> {
           {
             ns: cost.toFixed(0),
             'million/s': (1000 / cost).toFixed(2),
-            'to its hash': ratio(cost, costs.get(name === 'ketama' ? 'crc32 alone' : 'xxh64 alone'), name),
+            'to its hash': ratio(name, costs),
             'faster than hashring': `${(costs.get('hashring')! / cost).toFixed(1)} ×`,
             'faster than consistent-hash': `${(costs.get('consistent-hash')! / cost).toFixed(1)} ×`
           }
@@ -238,8 +238,11 @@ function addresses(count: number): string[] {
   })
 }
 
-function ratio(cost: number, hash: number | undefined, name: string): string {
-  return hash === undefined || /hashring|consistent-hash|alone/.test(name) ? '' : (cost / hash).toFixed(2)
+function ratio(name: string, costs: Costs): string {
+  const strategy = STRATEGIES.find(each => each.name === name)
+  if (strategy === undefined || name === 'ip-hash') return '' // which has a hash of its own
+  const hash = name === 'ketama' || name === 'plain-hash' ? 'crc32 alone' : 'xxh64 alone'
+  return (costs.get(name)! / costs.get(hash)!).toFixed(2)
 }
 
 function median(values: number[]): number {

@@ -4,6 +4,7 @@ const ZONE = /^[\w.~:-]+$/
 const MAPPED = '::ffff:'
 const COLON = 0x3a
 const DOT = 0x2e
+const ZERO = 0x30
 const NO_GROUPS: readonly number[] = [0, 0, 0, 0, 0, 0, 0, 0]
 
 /** Eight groups of four digits and their colons, the last two as IPv4. */
@@ -48,13 +49,24 @@ export function isIPv4(groups: readonly number[]): boolean {
 }
 
 function parseIPv4(text: string): number[] | undefined {
-  return IPV4.test(text) ? [0, 0, 0, 0, 0, 0xffff, ...parseOctets(text)] : undefined
+  return IPV4.test(text) ? [0, 0, 0, 0, 0, 0xffff, ...groupsOf(text)] : undefined
 }
 
-/** The two groups that four octets come to. */
-function parseOctets(dotted: string): [high: number, low: number] {
-  const [a, b, c, d] = dotted.split('.').map(Number) as [number, number, number, number]
+/** The two groups that the octets of an IPv4 address come to. */
+function groupsOf(dotted: string): [high: number, low: number] {
+  const [a, b, c, d] = octetsOf(dotted) as [number, number, number, number]
   return [a * 256 + b, c * 256 + d]
+}
+
+/** The octets of what is known to be an IPv4 address. */
+function octetsOf(dotted: string): number[] {
+  const octets = [0]
+  for (let at = 0; at < dotted.length; at++) {
+    const code = dotted.charCodeAt(at)
+    if (code === DOT) octets.push(0)
+    else octets[octets.length - 1] = octets[octets.length - 1]! * 10 + code - ZERO
+  }
+  return octets
 }
 
 /**
@@ -62,7 +74,7 @@ function parseOctets(dotted: string): [high: number, low: number] {
  * else. As strict as {@link canonicalAddress}, and a zone is left out as it is there. Not public.
  */
 export function addressBytes(text: string): number[] | undefined {
-  if (IPV4.test(text)) return text.split('.').map(Number)
+  if (IPV4.test(text)) return octetsOf(text)
   if (!text.includes(':')) return undefined
   return parseIPv6(text)?.flatMap(group => [group >> 8, group & 0xff])
 }
@@ -85,7 +97,7 @@ function parseIPv6(text: string): number[] | undefined {
     if (text.charCodeAt(at) === DOT) {
       const dotted = text.slice(start, end)
       if (!IPV4.test(dotted)) return undefined
-      groups.push(...parseOctets(dotted))
+      groups.push(...groupsOf(dotted))
       break
     }
     if (at === start || at - start > 4) return undefined
@@ -104,7 +116,7 @@ function parseIPv6(text: string): number[] | undefined {
 
 /** The value of a hexadecimal digit's character code, or -1. */
 function hexDigit(code: number): number {
-  if (code >= 0x30 && code <= 0x39) return code - 0x30
+  if (code >= ZERO && code <= 0x39) return code - ZERO
   const letter = code | 0x20
   return letter >= 0x61 && letter <= 0x66 ? letter - 0x57 : -1
 }
