@@ -111,7 +111,7 @@
       (local.set $key (i64.add
         (i64.mul (local.get $key) (i64.const 2862933555777941757))
         (i64.const 1)))
-      ;; (bucket + 1) * (2³¹ / ((key >> 33) + 1))
+      ;; (bucket + 1) * (2^31 / ((key >> 33) + 1))
       (local.set $next (i64.trunc_f64_s (f64.mul
         (f64.convert_i64_s (i64.add (local.get $bucket) (i64.const 1)))
         (f64.div

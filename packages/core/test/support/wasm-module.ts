@@ -10,7 +10,9 @@ export const target: URL = new URL('xxh64-module.ts', sources)
 /** The source of TypeScript that `xxh64.wat` comes to. */
 export async function assemble(): Promise<string> {
   const assembler = await wabt()
-  const { buffer } = assembler.parseWat('xxh64.wat', readFileSync(new URL('xxh64.wat', sources))).toBinary({})
+  const { buffer } = assembler
+    .parseWat('xxh64.wat', readFileSync(new URL('xxh64.wat', sources), 'utf8'))
+    .toBinary({})
   const lines = Buffer.from(buffer)
     .toString('base64')
     .match(/.{1,100}/g)!
