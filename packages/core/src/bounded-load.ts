@@ -1,4 +1,5 @@
 import { ConfigError } from './errors.ts'
+import { assertStrategy } from './strategy.ts'
 import type { Member, Strategy, Table } from './strategy.ts'
 
 /** What rounding may add to a product that should be whole, such as 1.1 × 10. */
@@ -27,8 +28,7 @@ const ROUNDING = 1e-9
  * @throws ConfigError whose `field` is `strategy` or `factor`
  */
 export function boundedLoad(strategy: Strategy, factor: number): Strategy {
-  if (typeof strategy?.build !== 'function')
-    throw new ConfigError('strategy', 'must be a strategy, such as ketama()')
+  assertStrategy(strategy)
   if (strategy.keyed === false) {
     throw new ConfigError('strategy', `must be a keyed one; ${strategy.name} looks at no key`)
   }

@@ -1,4 +1,5 @@
 import { ConfigError } from './errors.ts'
+import { show } from './fields.ts'
 import type { Member } from './strategy.ts'
 
 const LARGEST_WEIGHT = 10_000
@@ -12,13 +13,22 @@ const LARGEST_TOTAL_WEIGHT = 1_000_000
  *
  * @param members - the set
  * @throws ConfigError whose `field` is `members[INDEX].id` for an id that is empty or used twice,
- *   `members[INDEX].weight` for a weight that is no integer from 1 to 10,000, or `members` for weights of more than
- *   1,000,000 together
+ *   `members[INDEX].weight` for a weight that is no integer from 1 to 10,000, `members[INDEX]` for what is no object, or
+ *   `members` for what is no array and for weights of more than 1,000,000 together
  */
 export function checkMembers(members: readonly Member[]): void {
+  const given: unknown = members
+  if (!Array.isArray(given)) throw new ConfigError('members', `must be an array, not ${show(given)}`)
   const ids = new Set<string>()
   let total = 0
-  for (const [index, { id, weight }] of members.entries()) {
+  for (const [index, member] of members.entries()) {
+    if (typeof member !== 'object' || member === null) {
+      throw new ConfigError(
+        `members[${index}]`,
+        `must be an object with an id and a weight, not ${show(member)}`
+      )
+    }
+    const { id, weight } = member
     if (typeof id !== 'string' || id === '') {
       throw new ConfigError(`members[${index}].id`, 'must be a text that is not empty')
     }

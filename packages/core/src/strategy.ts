@@ -1,4 +1,5 @@
-import { RingwayError } from './errors.ts'
+import { ConfigError, RingwayError } from './errors.ts'
+import { show } from './fields.ts'
 import { sampleAddresses } from './sample.ts'
 
 /** One server as a strategy sees it. */
@@ -30,6 +31,16 @@ export interface Strategy {
    *   to save work; the table that comes of it must be the one that would have come without.
    */
   build(members: readonly Member[], before?: Table): Table
+}
+
+/** Throws a {@link ConfigError} for what can't be a strategy. Not public. */
+export function assertStrategy(value: Partial<Strategy> | null | undefined): void {
+  if (typeof value === 'object' && typeof value?.build === 'function' && typeof value.name === 'string')
+    return
+  throw new ConfigError(
+    'strategy',
+    `must be an object with a name and a build method, such as ketama(), not ${show(value)}`
+  )
 }
 
 /** What a strategy made of one set of members. Never changes. */

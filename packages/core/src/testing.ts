@@ -2,7 +2,7 @@ import { RingwayError } from './errors.ts'
 import { Fields, show } from './fields.ts'
 import { checkMembers } from './members.ts'
 import { sampleAddresses } from './sample.ts'
-import { order } from './strategy.ts'
+import { assertStrategy, order } from './strategy.ts'
 import type { Member, Strategy, Table } from './strategy.ts'
 
 /** Options of {@link testStrategy}. */
@@ -105,7 +105,8 @@ const KEY_FREE: ReadonlySet<CheckName> = new Set(['contract', 'completeness', 's
  * A strategy that throws fails the check at hand; one that never returns hangs the test.
  *
  * @param strategy - one of your own, most likely
- * @param options - see each field; a bad one throws a `ConfigError` that names it
+ * @param options - see each field
+ * @throws ConfigError whose `field` is the option that can't be used, or `strategy`
  */
 export function testStrategy(strategy: Strategy, options: TestOptions = {}): StrategyReport {
   const trial = prepare(strategy, options)
@@ -118,17 +119,20 @@ export function testStrategy(strategy: Strategy, options: TestOptions = {}): Str
 }
 
 function prepare(strategy: Strategy, options: TestOptions): Trial {
-  const known = ['members', 'keys', 'tolerance', 'needlessMoves', 'reach', 'skip']
-  const fields = new Fields(options, '', known)
+  assertStrategy(strategy)
+  const fields = new Fields(options, '', ['members', 'keys', 'tolerance', 'needlessMoves', 'reach', 'skip'])
   const members = options.members ?? someMembers()
   checkMembers(members)
   if (members.length < 3) throw fields.error('members', 'must be at least three')
   const keys = options.keys ?? [...sampleAddresses(20_000)]
-  if (keys.length < FEW) throw fields.error('keys', `must be at least ${FEW}, but are ${keys.length}`)
-  for (const name of ['tolerance', 'needlessMoves'] as const) {
-    const value = options[name]
-    if (value !== undefined && !(value >= 0)) throw fields.mismatch(name, 'a number of at least 0')
+  if (!Array.isArray(keys) || keys.length < FEW) {
+    throw fields.error('keys', `must be an array of at least ${FEW} texts`)
   }
+  for (const name of ['tolerance', 'needlessMoves'] as const) {
+    const value: unknown = options[name] ?? 0
+    if (typeof value !== 'number' || !(value >= 0)) throw fields.mismatch(name, 'a number of at least 0')
+  }
+  if (fields.has('skip') && !Array.isArray(fields.get('skip'))) throw fields.mismatch('skip', 'an array')
   const unknown = options.skip?.find(name => !NAMES.includes(name))
   if (unknown !== undefined) throw fields.error('skip', `knows no check ${show(unknown)}`)
   return {

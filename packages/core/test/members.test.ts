@@ -61,3 +61,12 @@ function assertRefused(members: readonly Member[], field: string, message: RegEx
     )
   }
 }
+
+test('what is no list of members is refused', () => {
+  // @ts-expect-error members are a list
+  assertRefused({ id: 'a:1', weight: 1 }, 'members', /must be an array/)
+  // @ts-expect-error a member is an object
+  assertRefused([good, 'sre2:8080'], 'members[1]', /must be an object.*'sre2:8080'/)
+  // @ts-expect-error a member is an object
+  assertRefused([null], 'members[0]', /must be an object/)
+})

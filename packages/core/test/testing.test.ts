@@ -279,11 +279,19 @@ test('options that can’t be used are refused by name', () => {
   assert.throws(() => testStrategy(ketama(), { members: [good, good, good] }), { field: 'members[1].id' })
   assert.throws(() => testStrategy(ketama(), { keys: ['a'] }), {
     field: 'keys',
-    message: /at least 500, but are 1/
+    message: /at least 500 texts/
   })
   assert.throws(() => testStrategy(ketama(), { tolerance: -1 }), { field: 'tolerance' })
   assert.throws(() => testStrategy(ketama(), { needlessMoves: Number.NaN }), { field: 'needlessMoves' })
   assert.throws(() => testStrategy(ketama(), { reach: 11 }), { field: 'reach' })
+  // @ts-expect-error no array
+  assert.throws(() => testStrategy(ketama(), { keys: 'keys' }), { field: 'keys' })
+  // @ts-expect-error a number is wanted
+  assert.throws(() => testStrategy(ketama(), { tolerance: '1' }), { field: 'tolerance' })
+  // @ts-expect-error an array is wanted
+  assert.throws(() => testStrategy(ketama(), { skip: 'weights' }), { field: 'skip' })
+  // @ts-expect-error no strategy
+  assert.throws(() => testStrategy(ketama), { field: 'strategy', message: /such as ketama\(\)/ })
   // @ts-expect-error no such check
   assert.throws(() => testStrategy(ketama(), { skip: ['speed'] }), { field: 'skip', message: /'speed'/ })
   // @ts-expect-error no such option
