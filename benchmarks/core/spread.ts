@@ -40,7 +40,7 @@ const NO_BOUND = { least: 0, most: Infinity, inside: 0, needless: 1 }
  * 0, in all.
  */
 const BOUNDS: Readonly<Record<string, typeof NO_BOUND>> = {
-  ketama: { least: 0.8, most: 1.22, inside: 0.9, needless: 0 },
+  ketama: { least: 0.8, most: 1.22, inside: 0.85, needless: 0 },
   ring: { least: 0.92, most: 1.08, inside: 0.95, needless: 0 },
   maglev: { least: 0.985, most: 1.015, inside: 0.95, needless: 0.03 },
   rendezvous: { least: 0.985, most: 1.015, inside: 0.95, needless: 0 },
