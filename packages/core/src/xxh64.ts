@@ -36,8 +36,8 @@ let bytes = new Uint8Array(memory.buffer)
  * encoded.
  *
  * Source: the xxHash specification by Yann Collet,
- * https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md. It is done by WebAssembly, which has 64-bit integers:
- * three times as fast as by pairs of JavaScript's 32-bit ones, and far faster than by BigInt.
+ * https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md. It is done by WebAssembly, which has 64-bit integers;
+ * JavaScript would have to put them together from 32-bit ones, or to use BigInt, which is far slower still.
  *
  * @param text - any text
  * @param seed - an unsigned 32-bit integer. Default: 0
