@@ -13,7 +13,8 @@ import { STRATEGIES } from './contenders.js'
 
 interface Task {
   readonly seed: number
-  readonly sets: number
+  /** Numbers of the sets; each has chance of its own, so that a seed gives the same sets with any number of threads. */
+  readonly sets: readonly number[]
   readonly keys: number
 }
 
@@ -66,7 +67,11 @@ async function main(): Promise<void> {
   const threads = Math.min(availableParallelism(), sets)
   const rows = await Promise.all(
     Array.from({ length: threads }, (_, thread) =>
-      run({ seed: seed + thread, sets: Math.ceil((sets - thread) / threads), keys })
+      run({
+        seed,
+        sets: Array.from({ length: sets }, (__, set) => set).filter(set => set % threads === thread),
+        keys
+      })
     )
   )
   report(rows.flat())
@@ -124,10 +129,11 @@ function report(rows: readonly Row[]): void {
 }
 
 function measure({ seed, sets, keys }: Task): Row[] {
-  const random = generator(seed)
-  const all = Array.from({ length: keys }, () => randomAddress(random))
+  const randomKeys = generator(seed)
+  const all = Array.from({ length: keys }, () => randomAddress(randomKeys))
   const rows: Row[] = []
-  for (let set = 0; set < sets; set++) {
+  for (const set of sets) {
+    const random = generator(seed + 1 + set)
     const ids = new Set<string>()
     while (ids.size < SERVERS + 1) ids.add(`${randomAddress(random)}:${1024 + Math.floor(random() * 60_000)}`)
     for (const [name, weights] of Object.entries(WEIGHTS)) {
@@ -138,7 +144,7 @@ function measure({ seed, sets, keys }: Task): Row[] {
   return rows
 }
 
-/** The last member is the one that joins or leaves. */
+/** The last member joins, and then the first one leaves; with strategies that go by position, the last one leaves. */
 function measureSet(
   strategy: Strategy,
   weights: string,
@@ -155,13 +161,15 @@ function measureSet(
   const total = small.reduce((sum, { weight }) => sum + weight, 0)
   const shares = Array.from(counts, ([{ weight }, count]) => (count / keys.length / weight) * total)
   const large = strategy.build(members)
+  const gone = members.at(strategy.name === 'jump' ? -1 : 0)!
+  const left = members.filter(member => member !== gone)
   return {
     strategy: strategy.name,
     weights,
     least: Math.min(...shares),
     most: Math.max(...shares),
     needlessJoin: needless(table, large, keys, members.at(-1)!),
-    needlessLeave: needless(large, table, keys, members.at(-1)!)
+    needlessLeave: needless(large, strategy.build(left), keys, gone)
   }
 }
 

@@ -1,4 +1,5 @@
 import { ConfigError } from './errors.ts'
+import { show } from './fields.ts'
 import { assertStrategy } from './strategy.ts'
 import type { Member, Strategy, Table } from './strategy.ts'
 
@@ -33,7 +34,7 @@ export function boundedLoad(strategy: Strategy, factor: number): Strategy {
     throw new ConfigError('strategy', `must be a keyed one; ${strategy.name} looks at no key`)
   }
   if (typeof factor !== 'number' || !(factor > 1 && factor <= 1000)) {
-    throw new ConfigError('factor', `must be a number above 1 and up to 1000, but is ${String(factor)}`)
+    throw new ConfigError('factor', `must be a number above 1 and up to 1000, not ${show(factor)}`)
   }
   return {
     name: `bounded-load(${strategy.name}, ${factor})`,
@@ -47,12 +48,12 @@ export function boundedLoad(strategy: Strategy, factor: number): Strategy {
 class BoundedTable implements Table {
   /** The bounded strategy's own. */
   readonly table: Table
-  readonly #members: readonly Member[]
+  readonly #weights: ReadonlyMap<Member, number>
   readonly #factor: number
 
   constructor(table: Table, members: readonly Member[], factor: number) {
     this.table = table
-    this.#members = [...members]
+    this.#weights = new Map(members.map(member => [member, member.weight]))
     this.#factor = factor
   }
 
@@ -63,14 +64,14 @@ class BoundedTable implements Table {
   ): Member | undefined {
     let carried = 1 // the new one
     let weights = 0
-    for (const member of this.#members) {
+    for (const [member, weight] of this.#weights) {
       if (!usable(member)) continue
       carried += load(member)
-      weights += member.weight
+      weights += weight
     }
     const unit = (this.#factor * carried) / weights
     const hasRoom = (member: Member): boolean =>
-      usable(member) && load(member) < Math.ceil(unit * member.weight - ROUNDING)
+      usable(member) && load(member) < Math.ceil(unit * this.#weights.get(member)! - ROUNDING)
     return this.table.pick(key, hasRoom, load)
   }
 }

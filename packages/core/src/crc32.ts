@@ -1,3 +1,5 @@
+import { assertText } from './text.ts'
+
 /**
  * CRC-32 as IEEE 802.3 and zlib compute it (reflected polynomial 0xEDB88320, start and final xor 0xFFFFFFFF):
  * the hash that nginx uses for keys and for the points of its ring.
@@ -33,13 +35,15 @@ export const CRC32_START = -1
  * U+FFFD, as it does wherever text is encoded.
  *
  * @param text - any text; the empty one gives 0
+ * @throws RingwayError `ERR_RINGWAY_KEY` for what is no text
  */
 export function crc32(text: string): number {
   return crc32Finish(crc32AddText(CRC32_START, text))
 }
 
-/** The state after the UTF-8 bytes of a text. Allocates nothing. */
+/** The state after the UTF-8 bytes of a text. Allocates nothing. Throws as {@link crc32} does. */
 export function crc32AddText(state: number, text: string): number {
+  assertText(text)
   const { length } = text
   let index = 0
   for (; index + 4 <= length; index += 4) {

@@ -15,8 +15,8 @@ const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
  */
 export function headerText(headers: KeySource['headers'], name: string, separator: string): string {
   const value = Object.hasOwn(headers, name) ? headers[name] : undefined
-  if (value === undefined) return ''
-  return typeof value === 'string' ? value : value.join(separator)
+  if (typeof value === 'string') return value
+  return Array.isArray(value) ? value.join(separator) : ''
 }
 
 /**

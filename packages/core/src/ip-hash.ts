@@ -1,6 +1,7 @@
 import { addressBytes } from './address.ts'
 import { layOut, pickAlong } from './places.ts'
 import type { Member, Strategy, Table } from './strategy.ts'
+import { assertText } from './text.ts'
 
 /** What nginx hashes for a client without an address, such as the peer of a Unix socket. */
 const NO_ADDRESS: readonly number[] = [0, 0, 0]
@@ -60,6 +61,7 @@ export function ipHash(): Strategy {
 }
 
 function hashedBytes(address: string): readonly number[] {
+  assertText(address)
   const bytes = addressBytes(address) ?? NO_ADDRESS
   return bytes.length === 4 ? bytes.slice(0, 3) : bytes
 }

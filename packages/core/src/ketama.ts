@@ -24,8 +24,8 @@ const POINTS_PER_WEIGHT = 160
  * - Two `server` lines with the same text share their points in nginx and take turns. Here each id must be the
  *   only one of its kind; give the larger of their weights to one member.
  *
- * Costs: 0.9 to 1.3 kB of memory per unit of weight, twice that while it is built. A pick is one hash and a look at a
- * point or two; when the first choice isn't usable, a walk along the ring.
+ * Costs: 0.9 to 1.6 kB of memory per unit of weight, twice that while it is built. A pick is one hash and a look at two
+ * or three points; when the first choice isn't usable, a walk along the ring.
  *
  * @returns a strategy whose `build` throws a {@link ConfigError} for ids or weights that {@link checkMembers}
  *   refuses, and for two ids that nginx would place on the same points (such as `name` and `name:`). A table

@@ -25,15 +25,14 @@ export function leastConnections(): Strategy {
 
 class LeastConnectionsTable implements Table {
   readonly #members: readonly Member[]
+  readonly #weights: readonly number[]
   /** How far each member's turn has come (nginx's `current_weight`). All of them together are always 0. */
   readonly #turns: Float64Array
-  /** Indexes of the members that tie in the current pick. Kept, so that a pick allocates nothing. */
-  readonly #tied: Uint32Array
 
   constructor(members: readonly Member[]) {
     this.#members = [...members]
+    this.#weights = members.map(({ weight }) => weight)
     this.#turns = new Float64Array(members.length)
-    this.#tied = new Uint32Array(members.length)
   }
 
   pick(
@@ -41,36 +40,39 @@ class LeastConnectionsTable implements Table {
     usable: (member: Member) => boolean,
     load: (member: Member) => number
   ): Member | undefined {
-    let best: Member | undefined
+    let best: number | undefined
     let bestLoad = 0
-    let ties = 0
+    /** All that carry as little as the best, once there is more than one. */
+    let tied: number[] | undefined
     for (let index = 0; index < this.#members.length; index++) {
       const member = this.#members[index]!
       if (!usable(member)) continue
       const carried = load(member)
       // load / weight of both, multiplied out: a division would make ties unequal by rounding.
-      const difference = best === undefined ? -1 : carried * best.weight - bestLoad * member.weight
-      if (difference > 0) continue
+      const difference =
+        best === undefined ? -1 : carried * this.#weights[best]! - bestLoad * this.#weights[index]!
       if (difference < 0) {
-        best = member
+        best = index
         bestLoad = carried
-        ties = 0
+        tied = undefined
+      } else if (difference === 0) {
+        tied ??= [best!]
+        tied.push(index)
       }
-      this.#tied[ties++] = index
     }
-    return ties > 1 ? this.#takeTurns(ties) : best
+    if (tied !== undefined) best = this.#takeTurns(tied)
+    return best === undefined ? undefined : this.#members[best]
   }
 
-  #takeTurns(ties: number): Member {
-    let next = this.#tied[0]!
+  #takeTurns(tied: readonly number[]): number {
+    let next = tied[0]!
     let total = 0
-    for (const index of this.#tied.subarray(0, ties)) {
-      const { weight } = this.#members[index]!
-      this.#turns[index]! += weight
-      total += weight
+    for (const index of tied) {
+      this.#turns[index]! += this.#weights[index]!
+      total += this.#weights[index]!
       if (this.#turns[index]! > this.#turns[next]!) next = index
     }
     this.#turns[next]! -= total
-    return this.#members[next]!
+    return next
   }
 }

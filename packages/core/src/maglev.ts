@@ -23,8 +23,9 @@ export interface MaglevOptions {
  * moves a few keys that need not move.
  *
  * Algorithm: Eisenbud et al., Maglev: A Fast and Reliable Software Network Load Balancer (NSDI 2016), 3.4, with the
- * hashes, order and weights of Envoy's `maglev` policy: the same names, weights and table size give the table that
- * Envoy has, and a key goes where an Envoy that hashes the same text sends it. Each member in turn takes the first
+ * hashes, order and weights of Envoy's `maglev` policy: the same names and table size give the table that Envoy has, and
+ * a key goes where an Envoy that hashes the same text sends it. (With unequal weights Envoy's fractions are rounded,
+ * which may give a few entries to others.) Each member in turn takes the first
  * free entry of a permutation of its own, until none is free. The order of the list makes no difference.
  *
  * When a key's member isn't usable, the entries behind its own are looked at, as along a ring.
@@ -75,11 +76,13 @@ export function fillTable(members: readonly Member[], size: number): Owners {
   const heaviest = members.reduce((most, { weight }) => Math.max(most, weight), 0)
   // A member of half the heaviest one's weight has every second turn. All have the first.
   const due = new Float64Array(members.length)
+  const turns = new Map<number, number[]>([[1, [...members.keys()]]])
   let free = members.length === 0 ? 0 : size
   for (let turn = 1; free > 0; turn++) {
-    for (let index = 0; index < members.length && free > 0; index++) {
-      if (turn * members[index]!.weight < due[index]!) continue
-      due[index]! += heaviest
+    const now = turns.get(turn)!.sort((one, other) => one - other)
+    turns.delete(turn)
+    for (const index of now) {
+      if (free === 0) break
       let entry = next[index]!
       while (isTaken[entry] === 1) {
         entry += skip[index]!
@@ -89,6 +92,12 @@ export function fillTable(members: readonly Member[], size: number): Owners {
       entries[entry] = index
       next[index] = entry
       free--
+
+      due[index]! += heaviest
+      const again = Math.max(turn + 1, Math.ceil(due[index]! / members[index]!.weight))
+      const others = turns.get(again)
+      if (others === undefined) turns.set(again, [index])
+      else others.push(index)
     }
   }
   return entries

@@ -5,7 +5,7 @@ import type { Member } from './strategy.ts'
 const LARGEST_WEIGHT = 10_000
 
 /** With more a table takes gigabytes. It also bounds the number of members. */
-const LARGEST_TOTAL_WEIGHT = 1_000_000
+export const LARGEST_TOTAL_WEIGHT = 1_000_000
 
 /**
  * Checks a set of members as Ringway's own strategies need it. For your own strategy too: call it first in
@@ -38,7 +38,7 @@ export function checkMembers(members: readonly Member[]): void {
     if (!Number.isInteger(weight) || weight < 1 || weight > LARGEST_WEIGHT) {
       throw new ConfigError(
         `members[${index}].weight`,
-        `of "${id}" must be an integer from 1 to 10,000, but is ${String(weight)}`
+        `of "${id}" must be an integer from 1 to 10,000, not ${show(weight)}`
       )
     }
     ids.add(id)

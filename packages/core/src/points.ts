@@ -18,10 +18,13 @@ export type Place = (index: number, into: Uint32Array) => void
  * had when the first one leaves, but no look-up ends there.
  *
  * An index says for each stretch of the ring which of its points is first, so that a look-up is one step into the
- * index and a point or two, where a binary search in a large ring would miss the processor's cache at each step.
+ * index and two or three points, where a binary search in a large ring would miss the processor's cache at each step.
  */
 export class Points {
   readonly members: readonly Member[]
+  /** What the members' ids and weights were then: the objects are the caller's, and may change. */
+  readonly #ids: readonly string[]
+  readonly #weights: readonly number[]
   /** Ascending; behind the last one stands a sentinel that no hash lies beyond. */
   readonly values: Uint32Array
   /** For each point its member; the sentinel has the first point's, where the ring begins again. */
@@ -42,6 +45,8 @@ export class Points {
    */
   constructor(members: readonly Member[], perWeight: number, place: Place, before?: Points) {
     this.members = [...members]
+    this.#ids = members.map(({ id }) => id)
+    this.#weights = members.map(({ weight }) => weight)
     this.#perWeight = perWeight
     this.count = members.reduce((sum, { weight }) => sum + weight * perWeight, 0)
     this.values = new Uint32Array(this.count + 1)
@@ -95,7 +100,7 @@ export class Points {
     const stretches = this.#stretches
     const placed = new Uint32Array(this.count)
     let from = 0
-    for (const [index, { weight }] of this.members.entries()) {
+    for (const [index, weight] of this.#weights.entries()) {
       const to = from + weight * this.#perWeight
       place(index, placed.subarray(from, to))
       from = to
@@ -105,7 +110,7 @@ export class Points {
     for (let stretch = 1; stretch < stretches.length; stretch++)
       stretches[stretch]! += stretches[stretch - 1]!
     for (let index = this.members.length - 1, at = this.count - 1; index >= 0; index--) {
-      for (let left = this.members[index]!.weight * this.#perWeight; left > 0; left--, at--) {
+      for (let left = this.#weights[index]! * this.#perWeight; left > 0; left--, at--) {
         const value = placed[at]!
         const to = --stretches[value >>> this.#shift]!
         this.values[to] = value
@@ -135,11 +140,11 @@ export class Points {
   /** Merges the points of members that stay, which are in order already, with those of the others. */
   #takeOver(before: Points, place: Place): void {
     const { members, values } = this
-    const indexOf = new Map(members.map(({ id }, index) => [id, index]))
+    const indexOf = new Map(this.#ids.map((id, index) => [id, index]))
     /** For each member of before its index here, or -1. With another weight it has other points. */
-    const stays = before.members.map(({ id, weight }) => {
+    const stays = before.#ids.map((id, at) => {
       const index = indexOf.get(id) ?? -1
-      return members[index]?.weight === weight ? index : -1
+      return this.#weights[index] === before.#weights[at] ? index : -1
     })
     const staying = new Set(stays)
     const joining = [...members.keys()].filter(index => !staying.has(index))

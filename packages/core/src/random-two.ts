@@ -31,12 +31,14 @@ export function randomTwo(random: () => number = Math.random): Strategy {
 
 class RandomTwoTable implements Table {
   readonly #members: readonly Member[]
+  readonly #weights: readonly number[]
   readonly #random: () => number
   /** For each member the weights up to and with its own. */
   readonly #sums: Float64Array
 
   constructor(members: readonly Member[], random: () => number) {
     this.#members = [...members]
+    this.#weights = members.map(({ weight }) => weight)
     this.#random = random
     let sum = 0
     this.#sums = Float64Array.from(members, ({ weight }) => (sum += weight))
@@ -49,21 +51,24 @@ class RandomTwoTable implements Table {
   ): Member | undefined {
     const one = this.#draw(usable)
     if (one === undefined) return undefined
-    const other = this.#draw(member => member !== one && usable(member))
-    if (other === undefined) return one
+    const [member, weight] = [this.#members[one]!, this.#weights[one]!]
+    const two = this.#draw(other => other !== member && usable(other))
+    if (two === undefined) return member
+    const other = this.#members[two]!
     // load / weight of both, multiplied out: a division would make ties unequal by rounding.
-    return load(other) * one.weight < load(one) * other.weight ? other : one
+    return load(other) * weight < load(member) * this.#weights[two]! ? other : member
   }
 
-  #draw(usable: (member: Member) => boolean): Member | undefined {
+  /** The index of a usable member. */
+  #draw(usable: (member: Member) => boolean): number | undefined {
     for (let draw = 0; draw < DRAWS && this.#members.length > 0; draw++) {
-      const member = this.#members[this.#drawIndex()]!
-      if (usable(member)) return member
+      const index = this.#drawIndex()
+      if (usable(this.#members[index]!)) return index
     }
     // Chance among the usable ones alone, by their weights.
-    const left = this.#members.filter(member => usable(member))
-    let at = this.#random() * left.reduce((sum, { weight }) => sum + weight, 0)
-    return left.find(({ weight }) => (at -= weight) < 0) ?? left.at(-1)
+    const left = [...this.#members.keys()].filter(index => usable(this.#members[index]!))
+    let at = this.#random() * left.reduce((sum, index) => sum + this.#weights[index]!, 0)
+    return left.find(index => (at -= this.#weights[index]!) < 0) ?? left.at(-1)
   }
 
   /** Binary search for the first sum beyond a number drawn below the total. */

@@ -33,7 +33,8 @@ class RendezvousTable implements Table {
   /** The hash of each member's id, in halves. */
   readonly #high: Uint32Array
   readonly #low: Uint32Array
-  readonly #weighted: boolean
+  /** Undefined if all weigh the same. */
+  readonly #weights: readonly number[] | undefined
 
   constructor(members: readonly Member[]) {
     // By id, so that equal scores, should they ever be, are decided the same way however the members are listed.
@@ -41,7 +42,8 @@ class RendezvousTable implements Table {
     const hashes = this.#members.map(({ id }) => xxh64(id))
     this.#high = Uint32Array.from(hashes, ({ high }) => high)
     this.#low = Uint32Array.from(hashes, ({ low }) => low)
-    this.#weighted = members.some(({ weight }) => weight !== members[0]!.weight)
+    const weights = this.#members.map(({ weight }) => weight)
+    this.#weights = weights.some(weight => weight !== weights[0]) ? weights : undefined
   }
 
   pick(key: string, usable: (member: Member) => boolean): Member | undefined {
@@ -55,7 +57,8 @@ class RendezvousTable implements Table {
       const chance = second * 0x20_0000 + (first >>> 11)
       const member = this.#members[index]!
       // Of a chance between 0 and 1, the logarithm divided by the weight; without weights the order is the same.
-      const score = this.#weighted ? Math.log((chance + 0.5) / 2 ** 53) / member.weight : chance
+      const score =
+        this.#weights === undefined ? chance : Math.log((chance + 0.5) / 2 ** 53) / this.#weights[index]!
       if (score > bestScore && usable(member)) {
         best = member
         bestScore = score

@@ -9,7 +9,8 @@ const WHOLE_TOKEN = new RegExp(`^${TOKEN}$`)
 const ORIGIN = /^[a-z][a-z0-9+.-]*:\/\/[^/?#]*/i
 
 /**
- * A header's value as key, like nginx's `hash $http_NAME consistent`. Several lines are joined with `, `. Bytes
+ * A header's value as key, like nginx's `hash $http_NAME consistent`. Several lines are joined with `, ` (nginx 1.22 takes
+ * the first). Bytes
  * that Node has read as latin1 are read as UTF-8, so that the key's bytes are those that the client sent; malformed
  * ones become U+FFFD. No such header or an empty one: no key.
  *

@@ -27,7 +27,8 @@ export interface RingOptions {
  * even distances on a ring of 2³². Points come of the XXH64 of a member's id; a place belongs to the first point at or
  * after it. So whose each place is can be written down once, and no look-up searches for points.
  *
- * When a key's member isn't usable, the places behind its own are looked at.
+ * When a key's member isn't usable, the places behind its own are looked at. A member whose weight is a small part of a
+ * place may have none, and gets keys only then.
  *
  * A member's share varies by about the square root of 1 / its points + 1 / its places: 2.6 % and 1.2 % for one of ten
  * members, 2.6 % and 4 % for one of a hundred. Give more places to a larger set, before it is used: another number of

@@ -24,25 +24,27 @@ export function roundRobin(): Strategy {
 
 class RoundRobinTable implements Table {
   readonly #members: readonly Member[]
+  readonly #weights: readonly number[]
   /** How far each member's turn has come (nginx's `current_weight`). All of them together are always 0. */
   readonly #turns: Float64Array
 
   constructor(members: readonly Member[]) {
     this.#members = [...members]
+    this.#weights = members.map(({ weight }) => weight)
     this.#turns = new Float64Array(members.length)
   }
 
   pick(_key: string, usable: (member: Member) => boolean): Member | undefined {
-    let next = -1
+    // All are asked before any turn changes, so that one that throws leaves the turns as they were.
+    const usables = [...this.#members.keys()].filter(index => usable(this.#members[index]!))
+    let next = usables[0]
+    if (next === undefined) return undefined
     let total = 0
-    for (let index = 0; index < this.#members.length; index++) {
-      const member = this.#members[index]!
-      if (!usable(member)) continue
-      this.#turns[index]! += member.weight
-      total += member.weight
-      if (next === -1 || this.#turns[index]! > this.#turns[next]!) next = index
+    for (const index of usables) {
+      this.#turns[index]! += this.#weights[index]!
+      total += this.#weights[index]!
+      if (this.#turns[index]! > this.#turns[next]!) next = index
     }
-    if (next === -1) return undefined
     this.#turns[next]! -= total
     return this.#members[next]
   }

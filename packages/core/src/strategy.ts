@@ -1,5 +1,6 @@
 import { ConfigError, RingwayError } from './errors.ts'
 import { show } from './fields.ts'
+import { LARGEST_TOTAL_WEIGHT } from './members.ts'
 import { sampleAddresses } from './sample.ts'
 
 /** One server as a strategy sees it. */
@@ -50,7 +51,8 @@ export interface Table {
    *
    * @param key - the client's key; key-free strategies ignore it
    * @param usable - whether a member may be taken now (not down, draining, full, or already tried)
-   * @param load - what a member carries now: open tunnels and handshakes under way
+   * @param load - what a member carries now, a number of at least 0: open tunnels and handshakes under way
+   * @throws RingwayError `ERR_RINGWAY_KEY`, from the keyed strategies of this package, for a key that is no text
    */
   pick(key: string, usable: (member: Member) => boolean, load: (member: Member) => number): Member | undefined
 }
@@ -60,12 +62,16 @@ export interface Table {
  *
  * @param table - of a keyed strategy
  * @param key - the client's key
- * @throws {@link RingwayError} `ERR_RINGWAY_STRATEGY` when the table picks a member that it was told not to
+ * @throws {@link RingwayError} `ERR_RINGWAY_STRATEGY` when the table picks a member that it was told not to, or more
+ *   members than there can be
  */
 export function order(table: Table, key: string): Member[] {
-  // By id, so that a table that makes members of its own comes to an end too.
+  // By id, so that a table that gives copies of its members comes to an end too.
   const taken = new Map<string, Member>()
   for (;;) {
+    if (taken.size > LARGEST_TOTAL_WEIGHT) {
+      throw new RingwayError('ERR_RINGWAY_STRATEGY', 'The table picks more members than a set can have')
+    }
     const next = table.pick(
       key,
       ({ id }) => !taken.has(id),
@@ -82,8 +88,8 @@ export function order(table: Table, key: string): Member[] {
  * The share of keys whose first choice differs between two tables, from 0 to 1: what a change of the set costs,
  * before it is made. Members are the same if their ids are.
  *
- * By default it is found out with 20,000 IPv4 addresses, always the same ones, so the result is right to half a
- * percent. Your own clients' keys tell more if some of them have many tunnels.
+ * By default it is found out with 20,000 IPv4 addresses, always the same ones, so the result is right to a
+ * percent or so. Your own clients' keys tell more if some of them have many tunnels.
  *
  * @param before - of a keyed strategy
  * @param after - of the same strategy, or of another one

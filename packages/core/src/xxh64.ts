@@ -1,3 +1,4 @@
+import { assertText } from './text.ts'
 import { MODULE } from './xxh64-module.ts'
 
 /** 64 bits, as two unsigned 32-bit integers. */
@@ -39,8 +40,11 @@ let bytes = new Uint8Array(memory.buffer)
  * https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md. It is done by WebAssembly, which has 64-bit integers;
  * JavaScript would have to put them together from 32-bit ones, or to use BigInt, which is far slower still.
  *
+ * The memory for the longest text so far is kept: three bytes a character, beyond 64 KiB.
+ *
  * @param text - any text
  * @param seed - an unsigned 32-bit integer. Default: 0
+ * @throws RingwayError `ERR_RINGWAY_KEY` for what is no text
  */
 export function xxh64(text: string, seed = 0): Hash64 {
   return { high: hash(write(text), seed) >>> 0, low: low() >>> 0 }
@@ -64,6 +68,7 @@ export function jumpHash(key: Hash64, buckets: number): number {
 
 /** Writes the text's UTF-8 to the memory; gives the number of bytes. */
 function write(text: string): number {
+  assertText(text)
   const { length } = text
   if (length * 3 > bytes.length) grow(length * 3)
   const into = bytes

@@ -64,3 +64,8 @@ test('what is no address counts as three zero bytes', () => {
     assert.equal(hash(key), hash('0.0.0.0'), key)
   }
 })
+
+test('a key that is no text is refused', () => {
+  // @ts-expect-error a key is a text
+  assert.throws(() => hash(42), { code: 'ERR_RINGWAY_KEY' })
+})

@@ -3,6 +3,7 @@ import test from 'node:test'
 import * as fc from 'fast-check'
 import { ConfigError, ketama, order } from '@ringway/core'
 import type { Member, Table } from '@ringway/core'
+import { membersOf, setUps } from './support/nginx-fixture.ts'
 import { nginxRing } from './support/nginx-ring.ts'
 import { anyKeys, anyMembers } from './support/arbitrary.ts'
 
@@ -188,4 +189,40 @@ test('ids that differ in a port, its absence or a letter are different servers',
 test('weights that are too much together are refused before anything is allocated', () => {
   const members = Array.from({ length: 101 }, (_, index) => ({ id: `sre${index}`, weight: 10_000 }))
   assert.throws(() => ketama().build(members), { name: 'ConfigError', field: 'members', message: /1010000/ })
+})
+
+for (const name of ['collision1', 'collision2'] as const) {
+  test(`of the two members of ${name}, which share a point, the earlier has it, whichever joined last`, () => {
+    const [one, other] = membersOf(setUps[name]!) as [Member, Member]
+    const keys = setUps[name]!.keys!.map(([key]) => key)
+    const strategy = ketama()
+    for (const members of [
+      [one, other],
+      [other, one]
+    ]) {
+      const fresh = strategy.build(members)
+      for (const earlier of [[one], [other], [other, one], [one, other]]) {
+        const taken = strategy.build(members, strategy.build(earlier))
+        for (const key of keys) {
+          assert.deepEqual(order(taken, key), order(fresh, key))
+          // When the earlier one leaves again, the other has the shared point.
+          const left = strategy.build(members.slice(1), taken)
+          assert.equal(order(left, key)[0], members[1])
+        }
+      }
+    }
+  })
+}
+
+test('a table takes over what another was built of, even if its members were changed since', () => {
+  const members = ['a:1', 'b:1', 'c:1'].map(id => ({ id, weight: 1 }))
+  const strategy = ketama()
+  const before = strategy.build(members)
+  members[0]!.weight = 3
+  members[1]!.id = 'd:1'
+  const taken = strategy.build(members, before)
+  const fresh = strategy.build(members)
+  for (let key = 0; key < 1000; key++) {
+    assert.deepEqual(order(taken, `${key}`), order(fresh, `${key}`))
+  }
 })

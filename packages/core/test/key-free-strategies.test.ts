@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import * as fc from 'fast-check'
-import { randomTwo, roundRobin } from '@ringway/core'
+import { leastConnections, randomTwo, roundRobin } from '@ringway/core'
 import type { Member, Table } from '@ringway/core'
 import { anyMembers } from './support/arbitrary.ts'
 
@@ -153,5 +153,32 @@ test('under random tunnels that begin and end, no member of two choices is far f
   }
   for (const [{ id, weight }, load] of loads) {
     assert.ok(Math.abs(load - weight * 1000) < 100, `${id} carries ${load}`)
+  }
+})
+
+function failsAtC({ id }: Member): boolean {
+  if (id === 'c') throw new Error('bug')
+  return true
+}
+
+function isBorC({ id }: Member): boolean {
+  return id === 'b' || id === 'c'
+}
+
+test('a usable() that throws leaves the turns of round robin as they were', () => {
+  const table = roundRobin().build(membersOf({ a: 1, b: 1, c: 1 }))
+  for (let pick = 0; pick < 5; pick++) assert.throws(() => table.pick('', failsAtC, noLoad), /bug/)
+  assert.equal(picks(table, 6), 'abcabc')
+})
+
+test('a usable() that picks from the same table again harms neither pick', () => {
+  for (const strategy of [roundRobin(), leastConnections(), randomTwo()]) {
+    const table = strategy.build(membersOf({ a: 1, b: 1, c: 1, d: 1 }))
+    const reentrant = (member: Member): boolean => {
+      const inner = table.pick('', ({ id }) => id === 'a' || id === 'd', noLoad)
+      assert.ok(inner?.id === 'a' || inner?.id === 'd')
+      return isBorC(member)
+    }
+    for (let pick = 0; pick < 20; pick++) assert.ok(isBorC(table.pick('', reentrant, noLoad)!))
   }
 })

@@ -74,6 +74,24 @@ for (const [index, strategy] of STRATEGIES.entries()) {
     assert.equal(first(table, 'key'), 'a:1')
   })
 
+  test(`${name}: weights that the caller changes later change no table`, () => {
+    const members = Array.from({ length: 5 }, (_, at) => ({ id: `${at}:1`, weight: 1 + at }))
+    const table = strategy.build(members)
+    const keys = Array.from({ length: 200 }, (_, at) => `key-${at}`)
+    const before = keys.map(key => first(table, key))
+    for (const member of members) member.weight = 6 - member.weight
+    assert.deepEqual(
+      keys.map(key => first(table, key)),
+      before
+    )
+  })
+
+  test(`${name}: a key that is no text is refused, as all of them would hash alike`, () => {
+    const table = strategy.build([{ id: 'a:1', weight: 1 }])
+    // @ts-expect-error a key is a text
+    assert.throws(() => table.pick(42, always, noLoad), { code: 'ERR_RINGWAY_KEY', message: /not 42/ })
+  })
+
   test(`${name}: ids and weights that can't be used are refused`, () => {
     assert.throws(() => strategy.build([{ id: '', weight: 1 }]), { code: 'ERR_RINGWAY_CONFIG' })
     assert.throws(() => strategy.build([{ id: 'a:1', weight: 0 }]), { field: 'members[0].weight' })
@@ -340,4 +358,20 @@ test('ring: a member of so little weight that it has no place is still come to',
     table.pick('key', () => false, noLoad),
     undefined
   )
+})
+
+test('maglev: a heavy member among many light ones is built as quickly as equal ones', () => {
+  const members = Array.from({ length: 10_000 }, (_, at) => ({ id: `${at}`, weight: at === 0 ? 10_000 : 1 }))
+  const table = maglev().build(members)
+  const heavy = Array.from({ length: 2000 }, (_, at) => first(table, `key-${at}`)).filter(
+    id => id === '0'
+  ).length
+  // All have their first turn before any has its second, so it is somewhat less than half of all.
+  assert.ok(Math.abs(heavy - 916) < 100, `${heavy}`)
+})
+
+test('order stops at a table that makes up members without end', () => {
+  let made = 0
+  const endless: Table = { pick: () => ({ id: `${made++}`, weight: 1 }) }
+  assert.throws(() => order(endless, 'key'), { code: 'ERR_RINGWAY_STRATEGY', message: /more members/ })
 })

@@ -13,7 +13,7 @@ for (const weight of [0, -1, 1.5, 10_001, Number.NaN, Number.POSITIVE_INFINITY])
 
 test('a weight that is no number is refused', () => {
   // @ts-expect-error a weight is a number
-  assertRefused([{ id: 'sre1:8080', weight: '2' }], 'members[0].weight', /but is 2/)
+  assertRefused([{ id: 'sre1:8080', weight: '2' }], 'members[0].weight', /not '2'/)
 })
 
 test('an id that is empty, missing or used twice is refused', () => {

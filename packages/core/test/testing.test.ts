@@ -169,12 +169,22 @@ test('one that leaves a choice to chance, or remembers, fails determinism', () =
   })
   assert.match(
     failures(strategy).determinism!,
-    /^\d+ of 20000 keys, such as '.*', were sent to another member by another table of the same members, asked in another order: to ".*" rather than ".*"$/
+    /^\d+ of 20000 keys, such as '.*', were sent to other members by another table of the same members, asked in another order: to ".*" rather than ".*"$/
   )
 })
 
 test('one that takes over wrongly from an earlier table fails determinism', () => {
-  const strategy = broken('conservative', (members, before) => before ?? sound().build(members))
+  // It keeps what it knew of a member that had another weight.
+  const strategy = broken('conservative', (members, before?: Table & { weights?: Map<string, number> }) => {
+    const weights = new Map(members.map(({ id, weight }) => [id, before?.weights?.get(id) ?? weight]))
+    const given = new Map(members.map(member => [member.id, member]))
+    const table = sound().build(members.map(({ id }) => ({ id, weight: weights.get(id)! })))
+    const pick: Table['pick'] = (key, usable, load) => {
+      const copy = table.pick(key, ({ id }) => usable(given.get(id)!), load)
+      return copy && given.get(copy.id)
+    }
+    return Object.assign({ pick }, { weights })
+  })
   assert.match(
     failures(strategy).determinism!,
     /by a table built with an earlier one: to ".*" rather than ".*"$/
@@ -216,7 +226,7 @@ test('one whose shares are not even, or not by weights, fails spread and weights
       }
     }
   })
-  assert.deepEqual(Object.keys(failures(equal)), ['weights'])
+  assert.deepEqual(Object.keys(failures(equal)), ['weights', 'reweighting'])
 })
 
 test('one that goes by the remainder moves most keys, and fails the checks of moves', () => {
@@ -296,4 +306,111 @@ test('options that can’t be used are refused by name', () => {
   assert.throws(() => testStrategy(ketama(), { skip: ['speed'] }), { field: 'skip', message: /'speed'/ })
   // @ts-expect-error no such option
   assert.throws(() => testStrategy(ketama(), { member: [] }), { field: 'member' })
+})
+
+/** A strategy that is rendezvous but for its table's method. */
+function twisted(
+  name: string,
+  pick: (table: Table, members: readonly Member[]) => Table['pick'],
+  build?: (members: readonly Member[], before?: Table) => Table
+): Strategy {
+  return broken(name, (members, before) => ({
+    pick: pick(build === undefined ? sound().build(members) : build(members, before), members)
+  }))
+}
+
+test('one whose failover depends on the order of the list fails member order', () => {
+  const strategy = twisted('listed', (table, members) => (key, usable, load) => {
+    const first = table.pick(key, () => true, load)
+    return first && usable(first) ? first : members.find(usable)
+  })
+  assert.deepEqual(Object.keys(failures(strategy)), ['member order'])
+})
+
+test('one whose failover differs from table to table fails determinism', () => {
+  let tables = 0
+  const strategy = twisted('salted', table => {
+    const salt = tables++
+    return (key, usable, load) => {
+      const first = table.pick(key, () => true, load)
+      return first && usable(first) ? first : table.pick(`${key}${salt}`, usable, load)
+    }
+  })
+  assert.ok('determinism' in failures(strategy))
+})
+
+test('one that keeps an earlier table when a member left picks what is not of its set', () => {
+  const strategy = broken('clinging', (members, before?: Table & { size?: number }) => {
+    if (before?.size !== undefined && before.size >= members.length) return before
+    return Object.assign(sound().build(members), { size: members.length })
+  })
+  assert.match(
+    failures(strategy).determinism!,
+    /a table built with an earlier one picked .*, which is not of its set/
+  )
+})
+
+test('one that spoils the table that it takes over from fails determinism', () => {
+  const strategy = broken('greedy', (members, before) => {
+    const table = sound().build(members)
+    if (before !== undefined) before.pick = () => undefined
+    return { pick: (...args) => table.pick(...args) }
+  })
+  assert.match(
+    failures(strategy).determinism!,
+    /after another table took over from theirs: to nobody rather than/
+  )
+})
+
+test('one that gives a member that joins nothing, or a larger weight nothing, is told so', () => {
+  const strategy = broken('closed', members => sound().build(members.slice(0, 10)))
+  assert.match(failures(strategy).joining!, /^when "192\.0\.2\.99:8080" changed, no key moved for it$/)
+  const equal = broken('equal', members => {
+    const given = new Map(members.map(member => [member.id, member]))
+    const table = sound().build(members.map(({ id }) => ({ id, weight: 1 })))
+    return {
+      pick: (key, usable, load) => {
+        const copy = table.pick(key, ({ id }) => usable(given.get(id)!), load)
+        return copy && given.get(copy.id)
+      }
+    }
+  })
+  assert.match(failures(equal).reweighting!, /no key moved for it/)
+})
+
+test('one that sends keys to nobody when a member leaves fails leaving', () => {
+  const strategy = twisted('lossy', (table, members) => (key, usable, load) => {
+    const first = table.pick(key, () => true, load)
+    return members.length === 9 && first?.id === members[0]?.id ? undefined : table.pick(key, usable, load)
+  })
+  assert.match(failures(strategy).leaving!, /moved from ".*" to nobody$/)
+})
+
+test('one that fails with a key that is no address, or with one key in a thousand, fails the contract', () => {
+  const picky = twisted('picky', table => (key, usable, load) => {
+    if (!/^[\d.]+$/.test(key)) throw new RangeError('no address')
+    return table.pick(key, usable, load)
+  })
+  assert.match(failures(picky).contract!, /^threw RangeError: no address/)
+  let picks = 0
+  const rare = twisted(
+    'rare',
+    (table, members) => (key, usable, load) =>
+      ++picks % 5000 === 0 && members.some(usable)
+        ? members.find(member => !usable(member))
+        : table.pick(key, usable, load)
+  )
+  assert.match(failures(rare).contract!, /was not usable|got nobody/)
+})
+
+test('one that makes up members without end is stopped', () => {
+  let made = 0
+  const strategy = broken('fertile', members => ({
+    pick: (_key, usable) => (members.some(usable) ? { id: `${made++}`, weight: 1 } : undefined)
+  }))
+  const endless = broken('endless', members => ({
+    pick: () => (members.length > 0 ? { id: `${made++}`, weight: 1 } : undefined)
+  }))
+  assert.match(failures(strategy).contract!, /which is not of the set/)
+  assert.match(failures(endless).completeness!, /none of 20000 keys|more members than a set can have/)
 })
