@@ -6,7 +6,6 @@ export type { Reason, ServerState, UpstreamServer } from './server.ts'
 export type { ServerStats, ServerTotals, UpstreamStats } from './stats.ts'
 export type { ProbeReport } from './probe.ts'
 export type {
-  HealthOptions,
   ServerOptions,
   ServerSettings,
   ServerTls,
@@ -14,3 +13,11 @@ export type {
   UnixServerOptions,
   UpstreamOptions
 } from './options.ts'
+export type {
+  HealthOptions,
+  HttpHealthOptions,
+  ProbeHeaders,
+  ProbeOptions,
+  TcpHealthOptions,
+  WebSocketHealthOptions
+} from './probes/options.ts'

@@ -2,6 +2,8 @@ import type { ConnectionOptions } from 'node:tls'
 
 import type { Strategy } from '@ringway/core'
 
+import type { HealthOptions } from './probes/options.ts'
+
 /** TLS towards one server. All fields are as in `tls.connect()`. */
 export interface ServerTls {
   /**
@@ -58,26 +60,6 @@ export interface UnixServerOptions extends ServerSettings {
 
 /** One server, written as an object. The text forms are `host:port`, `[::1]:port` and `unix:/path`. */
 export type ServerOptions = TcpServerOptions | UnixServerOptions
-
-/** Active probes: a request of our own to each server, now and then. nginx Plus: `health_check`. */
-export interface HealthOptions {
-  /** The kind of probe. `http`: a GET on a connection of its own; redirects aren't followed. */
-  type: 'http'
-  /** The target of the GET, beginning with `/`. Default: `/`. nginx Plus: `uri`. */
-  path?: string
-  /** From the start of one probe to the start of the next, in milliseconds, ± 10 %. Default: 5000. */
-  interval?: number
-  /** For the whole probe, from the connect to the end of the body, in milliseconds. Default: 2000. */
-  timeout?: number
-  /** So many good probes in a row bring a server back. Default: 2. nginx Plus: `passes`. */
-  rise?: number
-  /** So many bad probes in a row take it out. Default: 3. nginx Plus: `fails`. */
-  fall?: number
-  /** Sent with the GET. `host` replaces our own, which is the server's address. */
-  headers?: Record<string, string>
-  /** The statuses that are good. Default: any 2xx or 3xx. nginx Plus: `match { status … }`. */
-  expect?: readonly number[]
-}
 
 /** A set of servers, and how traffic is spread over them. nginx: `upstream { … }`. */
 export interface UpstreamOptions {

@@ -1,4 +1,4 @@
-import type { HealthConfig } from './config.ts'
+import type { HealthConfig } from './probes/config.ts'
 
 /** How one probe went. */
 export interface ProbeReport {
@@ -8,7 +8,7 @@ export interface ProbeReport {
   readonly at: number
   /** How long it took, in milliseconds. */
   readonly took: number
-  /** The status, when there was an answer. */
+  /** The status, when there was an answer; 101 for a WebSocket. None from a TCP probe. */
   readonly status?: number
   /** What was wrong, when it wasn't good. */
   readonly error?: string
@@ -17,22 +17,29 @@ export interface ProbeReport {
 /** What one kind of probe finds out. It rejects when there is no whole answer, at the latest at the abort. */
 export type Check = (signal: AbortSignal) => Promise<Pick<ProbeReport, 'ok' | 'status' | 'error'>>
 
-/** Told of each probe that ended by itself. `startedAt` is of the monotonic clock. Must not throw. */
-export type Report = (report: ProbeReport, startedAt: number) => void
+/** Who is probed. */
+export interface Probed {
+  /** Told of each probe that ended by itself. `startedAt` is of the monotonic clock. Must not throw. */
+  probed(report: ProbeReport, startedAt: number): void
+  /** Whether its probes have it down. */
+  readonly probedDown: boolean
+}
+
+type Times = Pick<HealthConfig, 'interval' | 'downInterval' | 'timeout'>
 
 /** Probes one server again and again, one probe at a time. How it is done is the check's affair, when is ours. */
 export class Probe {
   readonly #check: Check
-  readonly #times: Pick<HealthConfig, 'interval' | 'timeout'>
-  readonly #report: Report
+  readonly #times: Times
+  readonly #server: Probed
   #timer: NodeJS.Timeout | undefined
   #stop: AbortController = new AbortController()
   #running: Promise<void> | undefined
 
-  constructor(check: Check, times: Pick<HealthConfig, 'interval' | 'timeout'>, report: Report) {
+  constructor(check: Check, times: Times, server: Probed) {
     this.#check = check
     this.#times = times
-    this.#report = report
+    this.#server = server
   }
 
   /**
@@ -61,8 +68,11 @@ export class Probe {
     const startedAt = performance.now()
     const report = await this.#probe(startedAt)
     if (this.#stop.signal.aborted) return
+    this.#server.probed(report, startedAt)
+    // Who heard of it may have disposed of the upstream.
+    if (this.#stop.signal.aborted) return
+    // After the report, which says how long the pause is.
     this.#schedule(Math.max(0, this.#pause() - (performance.now() - startedAt)))
-    this.#report(report, startedAt)
   }
 
   async #probe(startedAt: number): Promise<ProbeReport> {
@@ -87,7 +97,8 @@ export class Probe {
 
   /** ± 10 %, new each time, so that gateways that happen to be in step don't stay so. */
   #pause(): number {
-    return this.#times.interval * (0.9 + Math.random() * 0.2)
+    const { interval, downInterval } = this.#times
+    return (this.#server.probedDown ? downInterval : interval) * (0.9 + Math.random() * 0.2)
   }
 }
 

@@ -1,10 +1,14 @@
 import type { ServerAddress } from './address.ts'
-import type { HealthConfig, ServerConfig } from './config.ts'
+import type { ServerConfig } from './config.ts'
 import type { ServerTls } from './options.ts'
 import type { ProbeReport } from './probe.ts'
+import type { HealthConfig } from './probes/config.ts'
 import type { ServerStats } from './stats.ts'
 
-/** See the diagram in the README. Only `up` and `starting` take all traffic; `probation` takes one try at a time. */
+/**
+ * See the diagram in the README. Only `up` and `starting` take all traffic, `starting` not when the probes' options
+ * say `wait`; `probation` takes one try at a time.
+ */
 export type ServerState = 'starting' | 'up' | 'down' | 'probation'
 
 /** What moved a server in or out of use: its probes, failed tries, or a try that went well. */
@@ -45,7 +49,7 @@ interface Mark {
 /** How a server is run within its upstream. */
 export interface ServerSurroundings {
   /** The probes' options; undefined without probes. */
-  readonly health: Pick<HealthConfig, 'rise' | 'fall'> | undefined
+  readonly health: Pick<HealthConfig, 'rise' | 'fall' | 'starting'> | undefined
   /** Whether it is the upstream's only server, which is never marked: there is nothing to gain from it. */
   readonly alone: boolean
   /** Told of each move in or out of use, after the move is done. Must not throw. */
@@ -96,7 +100,7 @@ export class Server implements UpstreamServer {
     this.#config = config
     this.#around = around
     this.#probed = around.health === undefined ? 'up' : 'starting'
-    this.#inUse = !config.down
+    this.#inUse = !config.down && !this.#awaited
   }
 
   get state(): ServerState {
@@ -108,7 +112,12 @@ export class Server implements UpstreamServer {
 
   get usable(): boolean {
     const state = this.state
-    return state === 'probation' ? this.#trial === undefined : state !== 'down'
+    return state === 'probation' ? this.#trial === undefined : state !== 'down' && !this.#awaited
+  }
+
+  /** Whether probes have it down, whatever traffic met: then they come at their other interval. */
+  get probedDown(): boolean {
+    return this.#probed === 'down'
   }
 
   /** Open tunnels and handshakes: what strategies call the load. */
@@ -200,6 +209,11 @@ export class Server implements UpstreamServer {
     }
   }
 
+  /** Whether its first good probe has to come before any traffic does. */
+  get #awaited(): boolean {
+    return this.#probed === 'starting' && this.#around.health?.starting === 'wait'
+  }
+
   #succeed(): void {
     this.#failures = []
     // With probes a mark is theirs to clear: a try that began before the mark proves less than `rise` probes.
@@ -230,7 +244,8 @@ export class Server implements UpstreamServer {
 
   /** Probation is still out of use: it is one try, whose success ends it. */
   #tell(reason: Reason): void {
-    const inUse = !this.#config.down && this.#probed !== 'down' && this.#mark === undefined
+    const held = this.#config.down || this.#probed === 'down' || this.#awaited
+    const inUse = !held && this.#mark === undefined
     if (inUse === this.#inUse) return
     this.#inUse = inUse
     this.#around.announce(this, inUse, reason)

@@ -10,7 +10,7 @@ import { ServerLease } from './lease.ts'
 import type { Lease } from './lease.ts'
 import type { UpstreamOptions } from './options.ts'
 import { Probe } from './probe.ts'
-import { httpCheck } from './probes/http.ts'
+import { makeCheck } from './probes/check.ts'
 import { Server } from './server.ts'
 import type { Reason, UpstreamServer } from './server.ts'
 import type { UpstreamStats } from './stats.ts'
@@ -158,7 +158,7 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     if (health === undefined) return []
     const probes = [...this.#servers.values()]
       .filter((_, i) => servers[i]?.down === false)
-      .map(server => new Probe(httpCheck(server, health), health, (report, at) => server.probed(report, at)))
+      .map(server => new Probe(makeCheck(server, health), health, server))
     for (const probe of probes) probe.start()
     return probes
   }

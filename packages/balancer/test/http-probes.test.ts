@@ -6,36 +6,18 @@ import type { AddressInfo } from 'node:net'
 import { test } from 'node:test'
 import type { TestContext } from 'node:test'
 
-import type { HealthOptions, ProbeReport, ServerOptions, Upstream } from '../src/index.ts'
+import type { HttpHealthOptions, ServerOptions, Upstream } from '../src/index.ts'
 import { backend, cert, socketPath, tlsBackend, unixBackend } from './support/backend.ts'
 import { happening } from './support/happening.ts'
+import { fast, fault, firstProbe, lastProbe, probing as probe, refusing } from './support/probing.ts'
 import { acquired, moved, upstream } from './support/upstream.ts'
-
-/** One good or one bad probe decides, and they come fast. */
-const fast: HealthOptions = { type: 'http', interval: 10, timeout: 2000, rise: 1, fall: 1 }
 
 function probing(
   t: TestContext,
   server: ServerOptions | string,
-  health: Partial<HealthOptions> = {}
+  health: Partial<HttpHealthOptions> = {}
 ): Upstream {
-  return upstream(t, { servers: [server], health: { ...fast, ...health } })
-}
-
-function lastProbe(of: Upstream): ProbeReport {
-  const report = of.stats().servers[0]?.probe
-  assert.ok(report)
-  return report
-}
-
-/** What took the server out. */
-async function fault(of: Upstream): Promise<string> {
-  const { reason } = await moved(of, 'server:down')
-  assert.equal(reason, 'probe')
-  const { ok, error } = lastProbe(of)
-  assert.equal(ok, false)
-  assert.ok(error !== undefined)
-  return error
+  return probe(t, server, { type: 'http', ...health })
 }
 
 /** A backend's listener, and the moment of its `count`th request: a probe ends before the next one begins. */
@@ -47,11 +29,6 @@ function requests(count: number): { listener: RequestListener; seen: Promise<voi
     if (--left === 0) happened()
   }
   return { listener, seen }
-}
-
-/** Until the first probe is done: nothing tells of a good one, since it moves nothing in or out of use. */
-async function firstProbe(of: Upstream): Promise<void> {
-  while (of.servers[0]?.state === 'starting') await new Promise(setImmediate)
 }
 
 function fine(_: IncomingMessage, res: ServerResponse): void {
@@ -80,11 +57,7 @@ test('a server that is stopped falls, and rises when it is started again', async
 })
 
 test('a refused connect is a bad probe', async t => {
-  const closed = createTcpServer().listen(0, '127.0.0.1')
-  await once(closed, 'listening')
-  const { port } = closed.address() as AddressInfo
-  closed.close()
-  assert.match(await fault(probing(t, `127.0.0.1:${port}`)), /ECONNREFUSED/)
+  assert.match(await fault(probing(t, `127.0.0.1:${await refusing()}`)), /ECONNREFUSED/)
 })
 
 test('a name that does not resolve is a bad probe', async t => {
@@ -257,7 +230,7 @@ test('a server that is down by option is not probed', async t => {
     res.end()
   })
   const servers = [{ host: '127.0.0.1', port, down: true }, `127.0.0.1:${other}`]
-  const set = upstream(t, { servers, health: fast })
+  const set = upstream(t, { servers, health: { type: 'http', ...fast } })
   await seen
   assert.equal(asked, 0)
   assert.deepEqual(

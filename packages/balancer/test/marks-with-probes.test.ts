@@ -20,10 +20,16 @@ function report(ok: boolean): ProbeReport {
 }
 
 /** A server with rise 2 and fall 3, whose probes are ours to tell. */
-function probed(): { server: Server; list: string[]; good: () => void; bad: () => void; fail: () => void } {
+function probed(starting: 'take' | 'wait' = 'take'): {
+  server: Server
+  list: string[]
+  good: () => void
+  bad: () => void
+  fail: () => void
+} {
   const list: string[] = []
   const server = new Server(config, {
-    health: { rise: 2, fall: 3 },
+    health: { rise: 2, fall: 3, starting },
     alone: false,
     announce: (_, inUse, reason) => list.push(`${inUse ? 'up' : 'down'} ${reason}`)
   })
@@ -62,6 +68,32 @@ test('fall bad probes in a row take a server out, starting or up', () => {
   const young = probed()
   for (let i = 0; i < 3; i++) young.bad()
   assert.equal(young.server.state, 'down')
+})
+
+test('a starting server that waits takes no traffic until its first good probe', () => {
+  const { server, list, good, bad } = probed('wait')
+  assert.equal(server.state, 'starting')
+  assert.equal(server.usable, false)
+  bad()
+  bad()
+  assert.equal(server.usable, false)
+  assert.deepEqual(list, [])
+  good()
+  assert.equal(server.state, 'up')
+  assert.equal(server.usable, true)
+  assert.deepEqual(list, ['up probe'])
+})
+
+test('a starting server that waits falls as any other, and needs rise good probes then', () => {
+  const { server, list, good, bad } = probed('wait')
+  for (let i = 0; i < 3; i++) bad()
+  assert.equal(server.state, 'down')
+  good()
+  assert.equal(server.usable, false)
+  good()
+  assert.equal(server.usable, true)
+  // It was never in use before.
+  assert.deepEqual(list, ['up probe'])
 })
 
 test('rise good probes in a row bring it back', () => {
@@ -121,7 +153,7 @@ test('a late 101 does not end a mark: that is for the probes to do', () => {
 test('good probes do not clear failures that traffic met', () => {
   const server = new Server(
     { ...config, maxFails: 2 },
-    { health: { rise: 1, fall: 1 }, alone: false, announce() {} }
+    { health: { rise: 1, fall: 1, starting: 'take' }, alone: false, announce() {} }
   )
   server.failed(server.begin())
   server.probed(report(true), performance.now())

@@ -87,9 +87,13 @@ const refused: [options: unknown, field: string, message: RegExp][] = [
   [{ servers: [a], keyless: null }, 'keyless', /not null/],
 
   [{ servers: [a], health: true }, 'health', /must be an object, not true/],
-  [{ servers: [a], health: {} }, 'health.type', /must be 'http', not undefined/],
+  [{ servers: [a], health: {} }, 'health.type', /must be 'http', 'tcp' or 'websocket', not undefined/],
   [{ servers: [a], health: { type: 'ping' } }, 'health.type', /not 'ping'/],
-  [{ servers: [a], health: { ...health, url: '/' } }, 'health.url', /known here: type, path/],
+  [
+    { servers: [a], health: { ...health, url: '/' } },
+    'health.url',
+    /known here: type, method, path, headers, expect/
+  ],
   [{ servers: [a], health: { ...health, path: 'up' } }, 'health.path', /beginning with '\/'/],
   [{ servers: [a], health: { ...health, path: '/ü' } }, 'health.path', /percent-encoded, not '\/ü'/],
   [{ servers: [a], health: { ...health, path: '/a b' } }, 'health.path', /percent-encoded/],

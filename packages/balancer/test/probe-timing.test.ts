@@ -3,11 +3,17 @@ import { test } from 'node:test'
 import type { TestContext } from 'node:test'
 
 import { Probe } from '../src/probe.ts'
+import type { ProbeReport } from '../src/probe.ts'
 
 const good = (): Promise<{ ok: true }> => Promise.resolve({ ok: true })
 
+type Intervals = { interval: number; downInterval: number }
+
+const slow: Intervals = { interval: 1e6, downInterval: 1e6 }
+const fast: Intervals = { interval: 1, downInterval: 1 }
+
 /** The pauses before `count` probes of one server, which are cut short. */
-async function pauses(t: TestContext, interval: number, count: number): Promise<number[]> {
+async function pauses(t: TestContext, times: Intervals, count: number, down = false): Promise<number[]> {
   const list: number[] = []
   const { setTimeout: real } = globalThis
   const timers = t.mock.method(globalThis, 'setTimeout', (callback: () => void, delay: number) => {
@@ -19,9 +25,10 @@ async function pauses(t: TestContext, interval: number, count: number): Promise<
   const open = setInterval(() => {}, 60_000)
   await new Promise<void>(resolve => {
     let left = count
-    const probe = new Probe(good, { interval, timeout: 7 }, () => {
+    const probed = (): void => {
       if (--left === 0) resolve(probe.stop())
-    })
+    }
+    const probe = new Probe(good, { ...times, timeout: 7 }, { probed, probedDown: down })
     probe.start()
   })
   clearInterval(open)
@@ -30,8 +37,8 @@ async function pauses(t: TestContext, interval: number, count: number): Promise<
 }
 
 test('the first probe comes within a second, the others an interval ± 10 % later, never in step', async t => {
-  const one = await pauses(t, 1e6, 50)
-  const two = await pauses(t, 1e6, 50)
+  const one = await pauses(t, slow, 50)
+  const two = await pauses(t, slow, 50)
   for (const [first, ...others] of [one, two] as [number, ...number[]][]) {
     assert.ok(first >= 0 && first <= 1000)
     // What the probe itself took is taken off, which is less than 1 % here.
@@ -45,7 +52,43 @@ test('the first probe comes within a second, the others an interval ± 10 % late
 })
 
 test('with a short interval the first probe does not wait longer than that', async t => {
-  for (let i = 0; i < 20; i++) assert.ok((await pauses(t, 20, 1))[0]! <= 20)
+  for (let i = 0; i < 20; i++) assert.ok((await pauses(t, { interval: 20, downInterval: 1e6 }, 1))[0]! <= 20)
+})
+
+test('while probes have the server down, their other interval is used, with the same jitter', async t => {
+  const times = { interval: 1e6, downInterval: 1e4 }
+  const [, ...down] = await pauses(t, times, 50, true)
+  for (const pause of down) assert.ok(pause >= 0.8e4 && pause <= 1.1e4, String(pause))
+  assert.ok(Math.max(...down) - Math.min(...down) > 0.05e4)
+  const [, ...up] = await pauses(t, times, 5)
+  for (const pause of up) assert.ok(pause >= 0.89e6 && pause <= 1.1e6, String(pause))
+})
+
+test('the report of a probe decides about the pause after it', async t => {
+  const times = { interval: 1e6, downInterval: 1e4, timeout: 7 }
+  const results = [true, false, false, true]
+  const check = (): Promise<{ ok: boolean }> => Promise.resolve({ ok: results.shift() ?? true })
+  const { setTimeout: real } = globalThis
+  const list: string[] = []
+  t.mock.method(globalThis, 'setTimeout', (callback: () => void, delay: number) => {
+    if (delay === 7) return real(callback, 60_000)
+    list.push(delay > 5e5 ? 'interval' : delay > 5e3 ? 'downInterval' : 'first')
+    return real(callback, 0)
+  })
+  const open = setInterval(() => {}, 60_000)
+  await new Promise<void>(resolve => {
+    const server = {
+      probedDown: false,
+      probed({ ok }: ProbeReport): void {
+        server.probedDown = !ok
+        if (results.length === 0) resolve(probe.stop())
+      }
+    }
+    const probe = new Probe(check, times, server)
+    probe.start()
+  })
+  clearInterval(open)
+  assert.deepEqual(list, ['first', 'interval', 'downInterval', 'downInterval'])
 })
 
 test('at most one probe is under way, however long it takes', async () => {
@@ -60,9 +103,10 @@ test('at most one probe is under way, however long it takes', async () => {
   }
   const open = setInterval(() => {}, 60_000)
   await new Promise<void>(resolve => {
-    const probe = new Probe(check, { interval: 1, timeout: 1000 }, () => {
+    const probed = (): void => {
       if (--left === 0) resolve(probe.stop())
-    })
+    }
+    const probe = new Probe(check, { ...fast, timeout: 1000 }, { probed, probedDown: false })
     probe.start()
   })
   clearInterval(open)
@@ -79,10 +123,11 @@ test('whatever a check throws becomes a report', async () => {
     // oxlint-disable-next-line prefer-promise-reject-errors
     const check = (): Promise<never> => Promise.reject(thrown)
     const report = await new Promise<unknown>(resolve => {
-      const probe = new Probe(check, { interval: 1, timeout: 1000 }, (it, startedAt) => {
+      const probed = (it: ProbeReport, startedAt: number): void => {
         assert.ok(startedAt <= performance.now())
         void probe.stop().then(() => resolve({ ok: it.ok, error: it.error }))
-      })
+      }
+      const probe = new Probe(check, { ...fast, timeout: 1000 }, { probed, probedDown: false })
       probe.start()
     })
     assert.deepEqual(report, { ok: false, error })

@@ -1,97 +1,102 @@
-import { connect as connectTcp } from 'node:net'
-import type { Socket } from 'node:net'
-import { addAbortSignal } from 'node:stream'
-import { connect as connectTls } from 'node:tls'
-
 import { Client } from 'undici'
 import type { Dispatcher, buildConnector } from 'undici'
 
-import { addressText } from '../address.ts'
-import type { HealthConfig } from '../config.ts'
+import { show } from '@ringway/core/fields'
+
 import { describe } from '../probe.ts'
 import type { Check } from '../probe.ts'
-import type { UpstreamServer } from '../server.ts'
-
-/** So many bytes of a body are read, to let an ordinary one end in peace; the status has been judged by then. */
-const ENOUGH = 65_536
-
-type Connector = buildConnector.connector
-type Place = Pick<UpstreamServer, 'address' | 'tls'>
+import type { HttpHealthConfig } from './config.ts'
+import { dial, hostHeader } from './dial.ts'
+import type { Dialled, Place } from './dial.ts'
+import type { ProbeHeaders } from './options.ts'
 
 /**
- * One GET on a connection of its own, so that it also finds out whether new connections are taken. Good is a
- * status that is expected, with a body that ends, or reaches 64 KiB, in time.
+ * One request on a connection of its own, so that it also finds out whether new connections are taken. Good is a
+ * status that is expected, with a body that holds what it must, and that ends, or reaches `maxBody`, in time.
  *
- * @param server - whom to ask
+ * @param place - whom to ask
  * @param health - what to ask for, and what is a good answer
  */
-export function httpCheck(server: Place, health: HealthConfig): Check {
-  const { address } = server
-  const host = 'host' in address ? addressText(address) : 'localhost'
-  const headers = { host, 'user-agent': 'ringway', ...health.headers }
+export function httpCheck(place: Place, health: HttpHealthConfig): Check {
+  const { method, path, maxBody } = health
+  const headers = { host: hostHeader(place), 'user-agent': 'ringway', ...health.headers }
   return async signal => {
-    const connection = dial(server, signal)
+    const line = dial(place, signal, ['http/1.1'])
     // The limit of time is the signal's alone. The origin is for show: the connection is ours, and so is Host.
     const limits = { headersTimeout: 0, bodyTimeout: 0 }
-    const client = new Client('http://localhost', { connect: connection.connect, ...limits })
+    const client = new Client('http://localhost', { connect: connector(line), ...limits })
     try {
-      const request = { method: 'GET', path: health.path, headers, reset: true, signal } as const
-      const { statusCode: status, body } = await client.request(request)
-      await readSome(body)
-      return isGood(status, health.expect)
-        ? { ok: true, status }
-        : { ok: false, status, error: `answered ${status}` }
+      const answer = await client.request({ method, path, headers, reset: true, signal })
+      const status = answer.statusCode
+      const problem = statusProblem(status, answer.headers, health.expect)
+      const body = await read(answer.body, maxBody)
+      const error = problem ?? bodyProblem(status, body, health)
+      return error === undefined ? { ok: true, status } : { ok: false, status, error }
     } finally {
       await client.destroy()
-      await connection.end()
+      await line.end()
     }
   }
 }
 
-/**
- * A connector for undici whose socket the signal ends at any time: undici forgets about a signal while it connects,
- * and would go on connecting. The socket doesn't keep the process alive: an upstream is nothing to wait for.
- */
-function dial({ address, tls }: Place, signal: AbortSignal): { connect: Connector; end(): Promise<void> } {
-  const target = 'host' in address ? { host: address.host, port: address.port } : { path: address.socketPath }
-  let socket: Socket | undefined
-  return {
-    connect(_, callback) {
-      const made =
-        tls === undefined
-          ? connectTcp(target)
-          : connectTls({ ...tls, ...target, ALPNProtocols: ['http/1.1'] })
-      socket = made
-      addAbortSignal(signal, made).unref()
-      // Wrapped, since undici tries again and again after an error whose code says that the names don't match.
-      const failed = (error: Error): void => callback(new Error(describe(error), { cause: error }), null)
-      made.once('error', failed)
-      made.once(tls === undefined ? 'connect' : 'secureConnect', () => {
-        made.off('error', failed)
-        callback(null, made)
-      })
-      // To the end: what befalls a socket after its probe is nobody's concern.
-      made.on('error', () => {})
-    },
-    async end() {
-      const open = socket
-      if (open === undefined || open.closed) return
-      const closed = new Promise(resolve => open.once('close', resolve))
-      open.destroy()
-      await closed
-    }
+/** Gives undici our connection, once: a probe that it would repeat on another one is a bad probe. */
+function connector(line: Dialled): buildConnector.connector {
+  let given = false
+  return (_, callback) => {
+    if (given) return callback(new Error('the server closed the connection'), null)
+    given = true
+    void hand(line, callback)
   }
+}
+
+async function hand({ socket, ready }: Dialled, callback: buildConnector.Callback): Promise<void> {
+  const failure = await ready.then(() => undefined, wrap)
+  if (failure === undefined) callback(null, socket)
+  else callback(failure, null)
+}
+
+/** Without the code: undici tries again and again after an error whose code says that the names don't match. */
+function wrap(error: unknown): Error {
+  return new Error(describe(error), { cause: error })
 }
 
 /** Breaking off destroys the body. */
-async function readSome(body: Dispatcher.ResponseData['body']): Promise<void> {
-  let read = 0
+async function read(body: Dispatcher.ResponseData['body'], limit: number): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let length = 0
   for await (const chunk of body) {
-    read += (chunk as Buffer).length
-    if (read >= ENOUGH) break
+    length += chunks[chunks.push(chunk as Buffer) - 1]?.length ?? 0
+    if (length >= limit) break
+  }
+  return Buffer.concat(chunks).subarray(0, limit)
+}
+
+function statusProblem(
+  status: number,
+  headers: ProbeHeaders,
+  expect: HttpHealthConfig['expect']
+): string | undefined {
+  const unexpected = `answered ${status}`
+  if (expect === undefined) return status >= 200 && status <= 399 ? undefined : unexpected
+  if (typeof expect !== 'function') return expect.includes(status) ? undefined : unexpected
+  try {
+    const verdict: unknown = expect(status, headers)
+    if (typeof verdict === 'boolean') return verdict ? undefined : unexpected
+    return `expect gave neither true nor false: ${show(verdict)}`
+  } catch (error) {
+    return `expect threw: ${describe(error)}`
   }
 }
 
-function isGood(status: number, expect: readonly number[] | undefined): boolean {
-  return expect === undefined ? status >= 200 && status <= 399 : expect.includes(status)
+function bodyProblem(status: number, body: Buffer, { match, maxBody }: HttpHealthConfig): string | undefined {
+  if (match === undefined) return undefined
+  if (typeof match === 'string' ? body.includes(match) : test(match, body.toString())) return undefined
+  const where = body.length < maxBody ? 'a body' : `a body whose first ${maxBody} bytes`
+  return `answered ${status} with ${where} that ${body.length < maxBody ? 'does' : 'do'} not match`
+}
+
+function test(match: RegExp, text: string): boolean {
+  // A global or sticky one would go on where it stopped in the last probe's body.
+  match.lastIndex = 0
+  return match.test(text)
 }
