@@ -9,6 +9,7 @@ import { cert } from './support/backend.ts'
 
 const a = { host: 'a', port: 80 }
 const health = { type: 'http' }
+const ws = { type: 'websocket' }
 
 /** What was given, the field that the error names, and a part of its message. */
 const refused: [options: unknown, field: string, message: RegExp][] = [
@@ -97,6 +98,7 @@ const refused: [options: unknown, field: string, message: RegExp][] = [
   [{ servers: [a], health: { ...health, path: 'up' } }, 'health.path', /beginning with '\/'/],
   [{ servers: [a], health: { ...health, path: '/ü' } }, 'health.path', /percent-encoded, not '\/ü'/],
   [{ servers: [a], health: { ...health, path: '/a b' } }, 'health.path', /percent-encoded/],
+  [{ servers: [a], health: { ...health, path: '/a#b' } }, 'health.path', /'#' and anything beyond/],
   [{ servers: [a], health: { ...health, interval: 0 } }, 'health.interval', /milliseconds of 1 to/],
   [{ servers: [a], health: { ...health, interval: 2 ** 31 } }, 'health.interval', /1 to 2147483647/],
   [{ servers: [a], health: { ...health, timeout: 0 } }, 'health.timeout', /milliseconds of 1 to/],
@@ -116,10 +118,63 @@ const refused: [options: unknown, field: string, message: RegExp][] = [
   ],
   [{ servers: [a], health: { ...health, headers: { x: '', X: '' } } }, 'health.headers["X"]', /twice/],
   [{ servers: [a], health: { ...health, headers: { Upgrade: 'x' } } }, 'health.headers["Upgrade"]', /itself/],
-  [{ servers: [a], health: { ...health, expect: 200 } }, 'health.expect', /an array of statuses/],
+  [
+    { servers: [a], health: { ...health, expect: 200 } },
+    'health.expect',
+    /200 to 599, or a function, not 200/
+  ],
   [{ servers: [a], health: { ...health, expect: [] } }, 'health.expect', /an array of statuses/],
   [{ servers: [a], health: { ...health, expect: [101] } }, 'health.expect', /200 to 599/],
-  [{ servers: [a], health: { ...health, expect: ['200'] } }, 'health.expect', /200 to 599/]
+  [{ servers: [a], health: { ...health, expect: ['200'] } }, 'health.expect', /200 to 599/],
+  [{ servers: [a], health: { ...health, method: 'get' } }, 'health.method', /'OPTIONS' or 'POST', not 'get'/],
+  [{ servers: [a], health: { ...health, method: 'PUT' } }, 'health.method', /'GET', 'HEAD'/],
+  [
+    { servers: [a], health: { ...health, match: '' } },
+    'health.match',
+    /a text that is not empty, or a RegExp/
+  ],
+  [{ servers: [a], health: { ...health, match: 5 } }, 'health.match', /not 5/],
+  [{ servers: [a], health: { ...health, method: 'HEAD', match: 'x' } }, 'health.match', /method is HEAD/],
+  [{ servers: [a], health: { ...health, maxBody: 0 } }, 'health.maxBody', /1 to 16777216/],
+  [{ servers: [a], health: { ...health, protocols: ['x'] } }, 'health.protocols', /is no option/],
+  [{ servers: [a], health: { ...health, downInterval: 0 } }, 'health.downInterval', /milliseconds of 1 to/],
+  [
+    { servers: [a], health: { ...health, starting: 'later' } },
+    'health.starting',
+    /'take' or 'wait', not 'later'/
+  ],
+  [{ servers: [a], health: { ...health, starting: null } }, 'health.starting', /not null/],
+  [{ servers: [a], health: { ...health, port: 0 } }, 'health.port', /1 to 65535/],
+  [{ servers: [a], health: { ...health, tls: 1 } }, 'health.tls', /must be an object/],
+  [
+    { servers: [a], health: { ...health, tls: { ciphers: '' } } },
+    'health.tls.ciphers',
+    /known here: servername/
+  ],
+  [{ servers: [a], health: { ...health, tls: { cert: 'nonsense' } } }, 'health.tls', /can't be used: /],
+
+  [{ servers: [a], health: { type: 'tcp', path: '/' } }, 'health.path', /known here: type, interval/],
+  [{ servers: [a], health: { type: 'tcp', expect: [200] } }, 'health.expect', /is no option/],
+  [{ servers: [a], health: { type: 'tcp', fall: 0 } }, 'health.fall', /at least 1/],
+  [
+    { servers: [a], health: { ...ws, expect: [101] } },
+    'health.expect',
+    /known here: type, path, headers, protocols/
+  ],
+  [{ servers: [a], health: { ...ws, method: 'GET' } }, 'health.method', /is no option/],
+  [{ servers: [a], health: { ...ws, path: 'chat' } }, 'health.path', /beginning with '\/'/],
+  [
+    { servers: [a], health: { ...ws, protocols: 'chat' } },
+    'health.protocols',
+    /an array of names, not 'chat'/
+  ],
+  [{ servers: [a], health: { ...ws, protocols: ['a b'] } }, 'health.protocols[0]', /must be a token/],
+  [{ servers: [a], health: { ...ws, protocols: ['a', 'a'] } }, 'health.protocols[1]', /is there twice/],
+  [
+    { servers: [a], health: { ...ws, headers: { 'Sec-WebSocket-Key': 'x' } } },
+    'health.headers["Sec-WebSocket-Key"]',
+    /is set by the probe itself/
+  ]
 ]
 
 for (const [options, field, message] of refused) {

@@ -91,8 +91,8 @@ function statusProblem(
 function bodyProblem(status: number, body: Buffer, { match, maxBody }: HttpHealthConfig): string | undefined {
   if (match === undefined) return undefined
   if (typeof match === 'string' ? body.includes(match) : test(match, body.toString())) return undefined
-  const where = body.length < maxBody ? 'a body' : `a body whose first ${maxBody} bytes`
-  return `answered ${status} with ${where} that ${body.length < maxBody ? 'does' : 'do'} not match`
+  const which = body.length < maxBody ? 'a body that does' : `a body whose first ${maxBody} bytes do`
+  return `answered ${status} with ${which} not match`
 }
 
 function test(match: RegExp, text: string): boolean {

@@ -46,6 +46,7 @@ function open(line: Dialled, health: WebSocketHealthConfig, headers: Record<stri
     createConnection: () => line.socket,
     headers,
     perMessageDeflate: false,
+    autoPong: false,
     maxPayload: LONGEST_MESSAGE,
     skipUTF8Validation: true
   })
@@ -102,7 +103,11 @@ class Talk {
         readOne()
       })
       ws.on('message', readOne)
-      ws.on('ping', readOne)
+      ws.on('ping', data => {
+        // A flood of pings needs no flood of pongs (RFC 6455 section 5.5.3 asks for the latest one only).
+        if (ws.bufferedAmount < LONGEST_MESSAGE) ws.pong(data)
+        readOne()
+      })
       ws.on('close', code =>
         fail(
           code === 1006 ? 'lost the connection before the pong' : `closed with code ${code} before the pong`

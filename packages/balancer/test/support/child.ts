@@ -1,11 +1,13 @@
-// Run by dispose.test.ts in a process of its own: `child.js <what> <port of a backend that never answers>`.
+// Run by dispose.test.ts in a process of its own: `child.js <what> <server> <health>`, the latter two as JSON.
 import { once } from 'node:events'
 
 import { Upstream } from '../../src/index.ts'
+import type { HealthOptions, ServerOptions } from '../../src/index.ts'
 
-const [, , what, port] = process.argv
-const health = { type: 'http', interval: 1, timeout: 60_000 } as const
-const set = new Upstream({ servers: [`127.0.0.1:${port}`, 'unix:/nobody/is/here'], health })
+const [, , what, server = '', options = ''] = process.argv
+const health = JSON.parse(options) as HealthOptions
+const servers = [JSON.parse(server) as ServerOptions, 'unix:/nobody/is/here']
+const set = new Upstream({ servers, health: { ...health, interval: 1, timeout: 60_000 } })
 if (what === 'just leaves') {
   set.on('server:down', () => {})
 } else {

@@ -1,11 +1,22 @@
 import assert from 'node:assert/strict'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
 import type { TestContext } from 'node:test'
 import { createServer as createTlsServer } from 'node:tls'
 
-import type { HealthOptions, ProbeReport, ServerOptions, Upstream } from '../../src/index.ts'
+import type {
+  HealthOptions,
+  ProbeReport,
+  ServerAddress,
+  ServerOptions,
+  ServerTls,
+  Upstream
+} from '../../src/index.ts'
+import type { Check } from '../../src/probe.ts'
+import { makeCheck } from '../../src/probes/check.ts'
+import { checkHealth } from '../../src/probes/config.ts'
 import { cert, key } from './backend.ts'
 import { happening } from './happening.ts'
 import { moved, upstream } from './upstream.ts'
@@ -96,4 +107,25 @@ export async function rawServer(
       while (open.size > 0) await new Promise(setImmediate)
     }
   }
+}
+
+/** One probe alone. It is abandoned by the signal, never by time. */
+export function probeOnce(
+  server: number | { address: ServerAddress; tls?: ServerTls },
+  health: HealthOptions,
+  signal: AbortSignal = new AbortController().signal
+): ReturnType<Check> {
+  const place = typeof server === 'number' ? { address: { host: '127.0.0.1', port: server } } : server
+  return makeCheck({ tls: undefined, ...place }, checkHealth(health, 'health'))(signal)
+}
+
+/** The sockets that this process connects from now on, over TCP or Unix sockets. Those over TLS aren't among them. */
+export function dialled(t: TestContext): Socket[] {
+  const sockets: Socket[] = []
+  const listener = (message: unknown): void => {
+    sockets.push((message as { socket: Socket }).socket)
+  }
+  subscribe('net.client.socket', listener)
+  t.after(() => unsubscribe('net.client.socket', listener))
+  return sockets
 }
