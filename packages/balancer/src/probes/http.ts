@@ -65,7 +65,8 @@ async function read(body: Dispatcher.ResponseData['body'], limit: number): Promi
   const chunks: Buffer[] = []
   let length = 0
   for await (const chunk of body) {
-    length += chunks[chunks.push(chunk as Buffer) - 1]?.length ?? 0
+    chunks.push(chunk as Buffer)
+    length += (chunk as Buffer).length
     if (length >= limit) break
   }
   return Buffer.concat(chunks).subarray(0, limit)
