@@ -4,7 +4,7 @@ import type { Strategy } from '@ringway/core'
 import { addressText, hostProblem, parseAddress, serverName } from './address.ts'
 import type { ServerAddress } from './address.ts'
 import { Fields, show } from '@ringway/core/fields'
-import type { ServerTls, UpstreamOptions } from './options.ts'
+import type { QueueOptions, RetryBudgetOptions, ServerTls, UpstreamOptions } from './options.ts'
 import { checkHealth } from './probes/config.ts'
 import type { HealthConfig } from './probes/config.ts'
 import { checkTls } from './tls.ts'
@@ -14,6 +14,8 @@ export interface ServerConfig {
   readonly id: string
   readonly weight: number
   readonly down: boolean
+  readonly backup: boolean
+  readonly maxConnections: number
   readonly maxFails: number
   readonly failTimeout: number
   readonly address: ServerAddress
@@ -26,10 +28,42 @@ export interface UpstreamConfig {
   readonly strategy: Strategy
   readonly keyless: Strategy
   readonly health: HealthConfig | undefined
+  readonly retry: RetryConfig
+  readonly pendingHandshakes: number
+  readonly queue: Readonly<Required<QueueOptions>>
 }
 
-const UPSTREAM = ['servers', 'strategy', 'keyless', 'health', 'maxFails', 'failTimeout']
-const SERVER = ['host', 'port', 'socketPath', 'id', 'weight', 'down', 'maxFails', 'failTimeout', 'tls']
+/** How requests are tried again, checked; `tries` is Infinity for as many as there are servers. */
+export interface RetryConfig {
+  readonly tries: number
+  readonly total: number
+  readonly budget: Readonly<Required<RetryBudgetOptions>> | undefined
+}
+
+const UPSTREAM = [
+  'servers',
+  'strategy',
+  'keyless',
+  'health',
+  'maxFails',
+  'failTimeout',
+  'retry',
+  'pendingHandshakes',
+  'queue'
+]
+const SERVER = [
+  'host',
+  'port',
+  'socketPath',
+  'id',
+  'weight',
+  'down',
+  'backup',
+  'maxConnections',
+  'maxFails',
+  'failTimeout',
+  'tls'
+]
 
 /**
  * Checks an upstream's options; the first bad field throws its ConfigError.
@@ -48,12 +82,45 @@ export function checkUpstream(options: UpstreamOptions, path: string): UpstreamC
     checkServer(server, fields.path(`servers[${i}]`), defaults)
   )
   checkIds(fields, servers)
+  if (servers.every(({ backup }) => backup)) {
+    throw fields.error('servers', 'must have at least one that is no backup')
+  }
   return {
     servers,
     strategy: checkStrategy(fields, 'strategy') ?? ketama(),
     keyless: checkStrategy(fields, 'keyless') ?? leastConnections(),
-    health: fields.has('health') ? checkHealth(fields.get('health'), fields.path('health')) : undefined
+    health: fields.has('health') ? checkHealth(fields.get('health'), fields.path('health')) : undefined,
+    retry: checkRetry(fields),
+    pendingHandshakes: fields.integer('pendingHandshakes', 0, 0),
+    queue: checkQueue(fields)
   }
+}
+
+function checkRetry(upstream: Fields): RetryConfig {
+  const fields = within(upstream, 'retry', ['tries', 'total', 'budget'])
+  return {
+    tries: fields.has('tries') ? fields.integer('tries', 1, 1) : Infinity,
+    total: fields.milliseconds('total', 60_000, 0),
+    budget: fields.get('budget') === false ? undefined : checkBudget(fields)
+  }
+}
+
+function checkBudget(retry: Fields): Required<RetryBudgetOptions> {
+  const fields = within(retry, 'budget', ['share', 'floor'])
+  const share = fields.has('share') ? fields.get('share') : 0.2
+  if (typeof share !== 'number' || !(share >= 0 && share <= 1))
+    throw fields.mismatch('share', 'a number of 0 to 1')
+  return { share, floor: fields.integer('floor', 10, 0) }
+}
+
+function checkQueue(upstream: Fields): Required<QueueOptions> {
+  const fields = within(upstream, 'queue', ['size', 'timeout'])
+  return { size: fields.integer('size', 1000, 1), timeout: fields.milliseconds('timeout', 10_000, 1) }
+}
+
+/** The fields of an object that may be left out. */
+function within(outer: Fields, name: string, known: readonly string[]): Fields {
+  return new Fields(outer.has(name) ? outer.get(name) : {}, outer.path(name), known)
 }
 
 function checkIds(fields: Fields, servers: readonly ServerConfig[]): void {
@@ -82,6 +149,8 @@ function checkServer(server: unknown, path: string, defaults: Marks): ServerConf
       id: server,
       weight: 1,
       down: false,
+      backup: false,
+      maxConnections: 0,
       ...defaults,
       address: parseAddress(server, path),
       tls: undefined
@@ -96,6 +165,8 @@ function checkServer(server: unknown, path: string, defaults: Marks): ServerConf
     id: fields.text('id') ?? addressText(address),
     weight: fields.integer('weight', 1, 1, 10_000),
     down: fields.boolean('down', false),
+    backup: fields.boolean('backup', false),
+    maxConnections: fields.integer('maxConnections', 0, 0),
     ...checkMarks(fields, defaults),
     address,
     tls: checkTls(fields, serverName(address))

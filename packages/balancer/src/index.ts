@@ -1,4 +1,5 @@
 export { Upstream } from './upstream.ts'
+export type { Tries } from './tries.ts'
 export type { AcquireOptions, UpstreamEvents } from './upstream.ts'
 export type { Lease, Outcome } from './lease.ts'
 export type { ServerAddress } from './address.ts'
@@ -6,6 +7,9 @@ export type { Reason, ServerState, UpstreamServer } from './server.ts'
 export type { ServerStats, ServerTotals, UpstreamStats } from './stats.ts'
 export type { ProbeReport } from './probe.ts'
 export type {
+  QueueOptions,
+  RetryBudgetOptions,
+  RetryOptions,
   ServerOptions,
   ServerSettings,
   ServerTls,

@@ -30,6 +30,16 @@ export interface ServerSettings {
   weight?: number
   /** Takes no traffic and isn't probed; its place on the ring stays its own. Default: false. */
   down?: boolean
+  /**
+   * Whether it takes traffic only when no server without this is usable. Backups share their keys by the same
+   * strategy, so that a client keeps to its backup too. Default: false. nginx: `backup`, which it refuses with `hash`.
+   */
+  backup?: boolean
+  /**
+   * So many connections at a time, open tunnels and tries together, before the server counts as full and its keys go on
+   * to the next; 0 is no limit. Default: 0. nginx: `max_conns`. HAProxy: `maxconn`.
+   */
+  maxConnections?: number
   /** Overrides {@link UpstreamOptions.maxFails} for this server. */
   maxFails?: number
   /** Overrides {@link UpstreamOptions.failTimeout} for this server, in milliseconds. */
@@ -61,6 +71,38 @@ export interface UnixServerOptions extends ServerSettings {
 /** One server, written as an object. The text forms are `host:port`, `[::1]:port` and `unix:/path`. */
 export type ServerOptions = TcpServerOptions | UnixServerOptions
 
+/** How often and how long one request is tried on further servers. No server is tried twice by one request. */
+export interface RetryOptions {
+  /** Tries in all, the first one included; at least 1. Default: as many as there are servers. nginx: `proxy_next_upstream_tries`. */
+  tries?: number
+  /**
+   * In milliseconds from the first try: later than that no further one begins; 0 is no limit. The try under way isn't cut
+   * off. Default: 60000. nginx: `proxy_next_upstream_timeout`.
+   */
+  total?: number
+  /** How many requests may be repeated; `false` is no limit. Envoy: `retry_budget`. */
+  budget?: RetryBudgetOptions | false
+}
+
+/**
+ * Of all that were sent, so many may be sent again, so that servers that answer nobody aren't asked twice as much on top.
+ * Only tries after a request was sent count: where no connection was made, the next server is always tried.
+ */
+export interface RetryBudgetOptions {
+  /** A part of the requests of the last ten seconds, 0 to 1. Default: 0.2. */
+  share?: number
+  /** So many a second besides, for quiet times. Default: 10. */
+  floor?: number
+}
+
+/** Where clients wait whose server has {@link UpstreamOptions.pendingHandshakes} under way. */
+export interface QueueOptions {
+  /** So many may wait in the upstream; beyond that they are refused at once. At least 1. Default: 1000. HAProxy: `maxqueue`. */
+  size?: number
+  /** So long each may wait, in milliseconds. Default: 10000. HAProxy: `timeout queue`. */
+  timeout?: number
+}
+
 /** A set of servers, and how traffic is spread over them. nginx: `upstream { … }`. */
 export interface UpstreamOptions {
   /** At least one. Their order doesn't matter to keyed strategies. */
@@ -81,4 +123,14 @@ export interface UpstreamOptions {
    * through. With probes, probes end the mark instead. 0 never marks. Default: 10000. nginx: `fail_timeout`.
    */
   failTimeout?: number
+  /** How often and how long one request is tried on further servers. See each field for its default. */
+  retry?: RetryOptions
+  /**
+   * So many handshakes each server may have under way; further clients wait in the {@link UpstreamOptions.queue} for a
+   * place, so that a storm of them doesn't bring down the server that gets it. An open tunnel holds no place. 0 is no
+   * limit. Default: 0.
+   */
+  pendingHandshakes?: number
+  /** Where clients wait for a place; of no effect without `pendingHandshakes`. See each field for its default. */
+  queue?: QueueOptions
 }

@@ -20,6 +20,8 @@ export interface UpstreamServer {
   readonly id: string
   /** Its share of the keys, 1 to 10000. */
   readonly weight: number
+  /** Whether it takes traffic only when no server that isn't a backup is usable. */
+  readonly backup: boolean
   /** Where to dial. */
   readonly address: ServerAddress
   /** How to speak TLS to it, with `servername` and `rejectUnauthorized` filled in; `undefined` for plain text. */
@@ -52,8 +54,12 @@ export interface ServerSurroundings {
   readonly health: Pick<HealthConfig, 'rise' | 'fall' | 'starting'> | undefined
   /** Whether it is the upstream's only server, which is never marked: there is nothing to gain from it. */
   readonly alone: boolean
+  /** So many tries may be under way; 0 is no limit. */
+  readonly pendingHandshakes: number
+  /** Told when a try is no longer under way, or a tunnel has ended, after the counts are right. Must not throw. */
+  readonly freed: (server: Server) => void
   /** Told of each move in or out of use, after the move is done. Must not throw. */
-  readonly announce: (server: UpstreamServer, inUse: boolean, reason: Reason) => void
+  readonly announce: (server: Server, inUse: boolean, reason: Reason) => void
 }
 
 /**
@@ -111,8 +117,21 @@ export class Server implements UpstreamServer {
   }
 
   get usable(): boolean {
+    const { maxConnections } = this.#config
+    if (maxConnections > 0 && this.load >= maxConnections) return false
     const state = this.state
     return state === 'probation' ? this.#trial === undefined : state !== 'down' && !this.#awaited
+  }
+
+  /** Whether a try may begin at once; if not, it waits for one to end. */
+  get hasPlace(): boolean {
+    const { pendingHandshakes } = this.#around
+    return pendingHandshakes === 0 || this.handshakes < pendingHandshakes
+  }
+
+  /** Whether it takes traffic only when no other server does. */
+  get backup(): boolean {
+    return this.#config.backup
   }
 
   /** Whether probes have it down, whatever traffic met: then they come at their other interval. */
@@ -140,29 +159,38 @@ export class Server implements UpstreamServer {
     this.active++
     this.#totals.opened++
     this.#succeed()
+    this.#around.freed(this)
   }
 
   /** The tunnel ended, however it did. */
   closed(): void {
     this.active--
+    this.#around.freed(this)
   }
 
   /** The try ended well without a tunnel: the server answered with another status, honestly. */
   answered(): void {
     this.handshakes--
     this.#succeed()
+    this.#around.freed(this)
   }
 
   /** The try ended, and nobody can say whether the server is well. */
   cancelled(attempt: Attempt): void {
     this.handshakes--
     if (attempt === this.#trial) this.#trial = undefined
+    this.#around.freed(this)
   }
 
   /** The try failed by the server's fault. */
   failed(attempt: Attempt): void {
     this.handshakes--
     this.#totals.failed++
+    this.#countFailure(attempt)
+    this.#around.freed(this)
+  }
+
+  #countFailure(attempt: Attempt): void {
     const { maxFails, failTimeout } = this.#config
     if (maxFails === 0 || failTimeout === 0 || this.#around.alone) return
     // It began before the last mark, so it tells of the outage that the mark is about, not of the server since.
@@ -199,6 +227,8 @@ export class Server implements UpstreamServer {
       id: this.id,
       address: this.address,
       weight: this.weight,
+      backup: this.backup,
+      maxConnections: this.#config.maxConnections,
       state: this.state,
       usable: this.usable,
       active: this.active,

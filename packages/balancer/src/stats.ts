@@ -20,6 +20,10 @@ export interface ServerStats {
   readonly address: ServerAddress
   /** Its share of the keys. */
   readonly weight: number
+  /** Whether it takes traffic only when no other server does. */
+  readonly backup: boolean
+  /** So many connections make it full; 0 is no limit. */
+  readonly maxConnections: number
   /** What is known of its health. */
   readonly state: ServerState
   /** Whether a new try may go to it now. */
@@ -42,6 +46,8 @@ export interface UpstreamStats {
   readonly strategy: string
   /** The name of the strategy for requests without a key. */
   readonly keyless: string
+  /** Clients that wait for a handshake's place. */
+  readonly waiting: number
   /** In the order of the options. */
   readonly servers: readonly ServerStats[]
 }

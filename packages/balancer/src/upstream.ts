@@ -4,16 +4,19 @@ import { EventEmitter } from 'node:events'
 import { RingwayError, order } from '@ringway/core'
 import type { Member, Strategy, Table } from '@ringway/core'
 
+import { Budget } from './budget.ts'
 import { checkUpstream } from './config.ts'
-import type { UpstreamConfig } from './config.ts'
+import type { RetryConfig, UpstreamConfig } from './config.ts'
 import { ServerLease } from './lease.ts'
 import type { Lease } from './lease.ts'
 import type { UpstreamOptions } from './options.ts'
 import { Probe } from './probe.ts'
 import { makeCheck } from './probes/check.ts'
+import { Queue } from './queue.ts'
 import { Server } from './server.ts'
 import type { Reason, UpstreamServer } from './server.ts'
 import type { UpstreamStats } from './stats.ts'
+import { Tries } from './tries.ts'
 
 /** The events of an {@link Upstream}, with their arguments. */
 export interface UpstreamEvents {
@@ -31,10 +34,11 @@ export interface AcquireOptions {
   signal?: AbortSignal
 }
 
-/** A strategy with what it made of the servers. */
+/** A strategy with what it made of the servers, and of the backups if there are any. */
 interface Placement {
   readonly strategy: Strategy
   readonly table: Table
+  readonly backups: Table | undefined
 }
 
 const channels = { 'server:up': channel('ringway:server:up'), 'server:down': channel('ringway:server:down') }
@@ -56,6 +60,9 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
   readonly #placement: Placement
   readonly #keyless: Placement
   readonly #probes: readonly Probe[]
+  readonly #queue: Queue
+  readonly #retry: RetryConfig
+  readonly #budget: Budget | undefined
   #disposal: Promise<void> | undefined
 
   /**
@@ -67,22 +74,26 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
   constructor(options: UpstreamOptions, path = '') {
     super()
     const config = checkUpstream(options, path)
+    this.#queue = new Queue(config.queue)
+    this.#retry = config.retry
+    this.#budget = config.retry.budget && new Budget(config.retry.budget)
     this.#servers = this.#makeServers(config)
     this.servers = [...this.#servers.values()]
-    const members = [...this.#servers.keys()]
-    this.#placement = place(config.strategy, members)
-    this.#keyless = place(config.keyless, members)
+    this.#placement = this.#place(config.strategy)
+    this.#keyless = this.#place(config.keyless)
     this.keyed = config.strategy.keyed !== false
     // Last, since nothing above may throw with probes running.
     this.#probes = this.#startProbes(config)
   }
 
   /**
-   * Takes a place on the server that the key belongs to, or on the next usable one in the key's order. The place
-   * counts as a handshake when this call returns. Gives `undefined` when no server is usable, or after disposal.
+   * Takes a place on the server that the key belongs to, or on the next usable one in the key's order; backups come
+   * when no other server is usable. The place counts as a handshake when this call returns, unless the server has as
+   * many as `pendingHandshakes` allows: then this waits for one to end. Gives `undefined` when no server is usable, or
+   * after disposal.
    *
-   * Rejects with the signal's reason when it is aborted already, and with what a strategy throws; then no place
-   * is taken.
+   * Rejects with the signal's reason, with what a strategy throws, and with `ERR_RINGWAY_QUEUE_FULL` or
+   * `ERR_RINGWAY_QUEUE_TIMEOUT`; then no place is taken.
    *
    * @param key - the client's key; without one (undefined or '') the keyless strategy chooses
    * @param options - servers to leave out, and a signal
@@ -92,15 +103,28 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
   }
 
   /**
-   * The key's whole order of preference, whatever the servers' state. Throws `ERR_RINGWAY_STRATEGY` when the
+   * The tries of one request within `retry`, each on another server.
+   *
+   * @param key - as for {@link Upstream.acquire}
+   * @param signal - ends the wait for a lease
+   */
+  tries(key: string | undefined, signal?: AbortSignal): Tries {
+    const acquire = (except: ReadonlySet<UpstreamServer>): Promise<Lease | undefined> =>
+      this.acquire(key, signal === undefined ? { except } : { except, signal })
+    return new Tries(acquire, this.#retry, this.#budget)
+  }
+
+  /**
+   * The key's whole order of preference, backups last, whatever the servers' state. Throws `ERR_RINGWAY_STRATEGY` when the
    * strategy looks at no key and so has no order.
    *
    * @param key - the client's key
    */
   order(key: string): UpstreamServer[] {
-    const { strategy, table } = this.#placement
+    const { strategy, table, backups } = this.#placement
     if (!this.keyed) throw strategyError(strategy, 'looks at no key, so a key has no order of servers')
-    return order(table, key).map(member => this.#serverOf(member, strategy))
+    const members = [...order(table, key), ...(backups === undefined ? [] : order(backups, key))]
+    return members.map(member => this.#serverOf(member, strategy))
   }
 
   /** What is known now, as plain data. */
@@ -108,33 +132,47 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     return {
       strategy: this.#placement.strategy.name,
       keyless: this.#keyless.strategy.name,
+      waiting: this.#queue.waiting,
       servers: Array.from(this.#servers.values(), server => server.stats())
     }
   }
 
   /**
-   * Ends the probes and waits until nothing is left of those under way. `acquire()` gives undefined from now on,
-   * no more events come; leases that are out may still be settled.
+   * Ends the probes and waits until nothing is left of those under way. `acquire()` gives undefined from now on, also to
+   * those who wait; no more events come; leases that are out may still be settled.
    */
   [Symbol.asyncDispose](): Promise<void> {
-    this.#disposal ??= Promise.all(this.#probes.map(probe => probe.stop())).then(() => undefined)
+    if (this.#disposal === undefined) {
+      this.#disposal = Promise.all(this.#probes.map(probe => probe.stop())).then(() => undefined)
+      this.#queue.end()
+    }
     return this.#disposal
   }
 
-  #take(key: string | undefined, { except, signal }: AcquireOptions): Lease | undefined {
+  #take(
+    key: string | undefined,
+    { except, signal }: AcquireOptions
+  ): Lease | undefined | Promise<Lease | undefined> {
     signal?.throwIfAborted()
-    if (this.#disposal !== undefined) return undefined
+    const choose = (): Server | undefined => this.#choose(key, except)
+    const server = choose()
+    if (server === undefined) return undefined
+    return server.hasPlace ? new ServerLease(server) : this.#queue.wait(server, choose, signal)
+  }
 
-    const { strategy, table } = this.keyed && !key ? this.#keyless : this.#placement
+  #choose(key: string | undefined, except: ReadonlySet<UpstreamServer> | undefined): Server | undefined {
+    if (this.#disposal !== undefined) return undefined
+    const { strategy, table, backups } = this.keyed && !key ? this.#keyless : this.#placement
     const usable = (member: Member): boolean => {
       const server = this.#serverOf(member, strategy)
       return server.usable && !except?.has(server)
     }
-    const picked = table.pick(key ?? '', usable, member => this.#serverOf(member, strategy).load)
+    const load = (member: Member): number => this.#serverOf(member, strategy).load
+    const picked = table.pick(key ?? '', usable, load) ?? backups?.pick(key ?? '', usable, load)
     if (picked === undefined) return undefined
     // A strategy of the user's that ignores `usable` would send the same client to a dead server for ever.
     if (!usable(picked)) throw strategyError(strategy, `picked ${picked.id}, which is not usable now`)
-    return new ServerLease(this.#serverOf(picked, strategy))
+    return this.#serverOf(picked, strategy)
   }
 
   #serverOf(member: Member, strategy: Strategy): Server {
@@ -144,8 +182,25 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     return server
   }
 
-  #makeServers({ servers, health }: UpstreamConfig): ReadonlyMap<Member, Server> {
-    const around = { health, alone: servers.length === 1, announce: this.#announce.bind(this) }
+  #place(strategy: Strategy): Placement {
+    const isBackup = (member: Member): boolean => this.#servers.get(member)!.backup
+    const members = [...this.#servers.keys()]
+    const backups = members.filter(isBackup)
+    return {
+      strategy,
+      table: strategy.build(members.filter(member => !isBackup(member))),
+      backups: backups.length === 0 ? undefined : strategy.build(backups)
+    }
+  }
+
+  #makeServers({ servers, health, pendingHandshakes }: UpstreamConfig): ReadonlyMap<Member, Server> {
+    const around = {
+      health,
+      alone: servers.length === 1,
+      pendingHandshakes,
+      freed: (server: Server) => this.#queue.turn(server),
+      announce: this.#announce.bind(this)
+    }
     return new Map(
       servers.map(server => [
         Object.freeze({ id: server.id, weight: server.weight }),
@@ -163,8 +218,11 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     return probes
   }
 
-  #announce(server: UpstreamServer, inUse: boolean, reason: Reason): void {
+  #announce(server: Server, inUse: boolean, reason: Reason): void {
     if (this.#disposal !== undefined) return
+    // Whoever waits must look elsewhere, or may look here.
+    if (inUse) this.#queue.turnAll()
+    else this.#queue.turn(server)
     const name = inUse ? 'server:up' : 'server:down'
     channels[name].publish({ upstream: this, server, reason })
     try {
@@ -177,10 +235,6 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
       })
     }
   }
-}
-
-function place(strategy: Strategy, members: readonly Member[]): Placement {
-  return { strategy, table: strategy.build(members) }
 }
 
 function strategyError(strategy: Strategy, problem: string): RingwayError {

@@ -181,11 +181,14 @@ test('the statistics are plain data', async t => {
   assert.deepEqual(stats, {
     strategy: 'ketama',
     keyless: 'least-connections',
+    waiting: 0,
     servers: [
       {
         id: 'a:80',
         address: { host: 'a', port: 80 },
         weight: 1,
+        backup: false,
+        maxConnections: 0,
         state: 'up',
         usable: true,
         active: 0,
@@ -198,6 +201,8 @@ test('the statistics are plain data', async t => {
         id: 'unix:/b',
         address: { socketPath: '/b' },
         weight: 1,
+        backup: false,
+        maxConnections: 0,
         state: 'up',
         usable: true,
         active: 0,

@@ -9,6 +9,8 @@ const config = {
   id: 'a',
   weight: 1,
   down: false,
+  backup: false,
+  maxConnections: 0,
   maxFails: 1,
   failTimeout: 100,
   address: { host: 'a', port: 80 },
@@ -18,6 +20,9 @@ const config = {
 function report(ok: boolean): ProbeReport {
   return { ok, at: 0, took: 0 }
 }
+
+/** What these tests don't look at. */
+const untouched = { pendingHandshakes: 0, freed() {} }
 
 /** A server with rise 2 and fall 3, whose probes are ours to tell. */
 function probed(starting: 'take' | 'wait' = 'take'): {
@@ -31,6 +36,7 @@ function probed(starting: 'take' | 'wait' = 'take'): {
   const server = new Server(config, {
     health: { rise: 2, fall: 3, starting },
     alone: false,
+    ...untouched,
     announce: (_, inUse, reason) => list.push(`${inUse ? 'up' : 'down'} ${reason}`)
   })
   return {
@@ -153,7 +159,7 @@ test('a late 101 does not end a mark: that is for the probes to do', () => {
 test('good probes do not clear failures that traffic met', () => {
   const server = new Server(
     { ...config, maxFails: 2 },
-    { health: { rise: 1, fall: 1, starting: 'take' }, alone: false, announce() {} }
+    { health: { rise: 1, fall: 1, starting: 'take' }, alone: false, ...untouched, announce() {} }
   )
   server.failed(server.begin())
   server.probed(report(true), performance.now())

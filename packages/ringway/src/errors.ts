@@ -5,6 +5,8 @@ import { TunnelError } from '@ringway/tunnel'
 /** What the client is told for each fault that is found here and not in a tunnel. */
 const TABLE = {
   ERR_RINGWAY_NO_SERVER: { status: 503, message: 'No server is available', retryAfter: true },
+  ERR_RINGWAY_QUEUE_FULL: { status: 503, message: 'Too many clients are waiting', retryAfter: true },
+  ERR_RINGWAY_QUEUE_TIMEOUT: { status: 503, message: 'No server had room in time', retryAfter: true },
   ERR_RINGWAY_CLOSING: { status: 503, message: 'The gateway is closing', retryAfter: true },
   ERR_RINGWAY_CHAIN_TIMEOUT: {
     status: 503,
@@ -71,6 +73,7 @@ export function gatewayError(code: keyof typeof TABLE, cause?: unknown): Gateway
 /** Any error as a client may see it. What we don't know was thrown by the user's code. */
 export function publicError(error: unknown): GatewayError {
   if (error instanceof GatewayError) return error
+  if (isQueueError(error)) return gatewayError(error.code, error)
   if (!(error instanceof TunnelError)) return gatewayError('ERR_RINGWAY_HOOK', error)
   const { code, status } = error
   const headers: Record<string, string> =
@@ -78,4 +81,11 @@ export function publicError(error: unknown): GatewayError {
   // The client's own fault is named; a backend's name is nobody's business.
   const message = error.side === 'client' ? error.message : STATUS_CODES[status]!
   return new GatewayError(code, status, message, headers, { cause: error })
+}
+
+/** Whether the upstream's queue was full, or took too long. */
+function isQueueError(
+  error: unknown
+): error is { code: 'ERR_RINGWAY_QUEUE_FULL' | 'ERR_RINGWAY_QUEUE_TIMEOUT' } {
+  return error instanceof RingwayError && error.code.startsWith('ERR_RINGWAY_QUEUE_')
 }

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Readable } from 'node:stream'
 import { canonicalAddress } from '@ringway/core'
-import type { Lease, UpstreamServer } from '@ringway/balancer'
+import type { Lease } from '@ringway/balancer'
 import { requestHeaders, responseHeaders, TunnelError } from '@ringway/tunnel'
 import { headOf } from './client.ts'
 import type { Engine } from './engine.ts'
@@ -114,12 +114,11 @@ async function firstAnswer(
   const { method, target, rawHeaders } = headOf(request)
   const proto = 'encrypted' in request.socket ? 'https' : 'http'
   const headers = requestHeaders(rawHeaders, { for: address, proto, host: request.headers.host })
-  const tried = new Set<UpstreamServer>()
+  const tries = engine.upstream.tries(key, signal)
   let last: TunnelError | undefined
   for (;;) {
-    const lease = await engine.upstream.acquire(key, { except: tried, signal })
+    const lease = await tries.next(last?.sent)
     if (!lease) throw last ?? gatewayError('ERR_RINGWAY_NO_SERVER')
-    tried.add(lease.server)
     try {
       const answer = await engine.pools.of(lease.server).request({
         method,
@@ -150,7 +149,7 @@ async function firstAnswer(
       // A connection that was kept alive may be closed by the server at any moment, in all health.
       lease.settle(last.code === 'ERR_RINGWAY_ANSWER_MISSING' && wasReused(error) ? 'cancelled' : 'failed')
       // Where there was no connection, the server has seen nothing of the request.
-      const again = last.code.startsWith('ERR_RINGWAY_CONNECT_') || IDEMPOTENT.has(method)
+      const again = !last.sent || IDEMPOTENT.has(method)
       if (!again || !last.retryable || body?.started) throw last
     }
   }

@@ -1,4 +1,4 @@
-import type { Lease, UpstreamServer } from '@ringway/balancer'
+import type { Lease } from '@ringway/balancer'
 import type { Accepted, Declined, Offer } from '@ringway/tunnel'
 import { open, Splice, TunnelError } from '@ringway/tunnel'
 import type { UpgradeClient } from './client.ts'
@@ -61,13 +61,12 @@ async function firstAnswer(
 ): Promise<{ lease: Lease; answer: Accepted | Declined }> {
   const { signal } = client
   const forwarding = { for: client.address, proto: client.proto, host: client.request.headers.host }
-  const tried = new Set<UpstreamServer>()
+  const tries = engine.upstream.tries(key, signal)
   let last: TunnelError | undefined
   for (;;) {
-    const lease = await engine.upstream.acquire(key, { except: tried, signal })
+    const lease = await tries.next(last?.sent)
     if (!lease) throw last ?? gatewayError('ERR_RINGWAY_NO_SERVER')
     const { server } = lease
-    tried.add(server)
     try {
       const target = { ...server.address, tls: server.tls }
       const answer = await open(target, client.head, offer, forwarding, { ...engine.timeouts, signal })

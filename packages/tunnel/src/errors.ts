@@ -40,6 +40,8 @@ export class TunnelError extends RingwayError {
   readonly status: number
   /** Whether the same upgrade may be tried on another server. */
   readonly retryable: boolean
+  /** Whether the backend may have seen the request: false where there was no connection. */
+  readonly sent: boolean
 
   /**
    * @param code - one of the table's
@@ -52,5 +54,6 @@ export class TunnelError extends RingwayError {
     this.side = row.side
     this.status = row.status
     this.retryable = row.retryable
+    this.sent = row.side === 'backend' && !code.startsWith('ERR_RINGWAY_CONNECT_')
   }
 }

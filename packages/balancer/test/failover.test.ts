@@ -1,0 +1,162 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+
+import type { Lease, UpstreamServer } from '../src/index.ts'
+import { acquired, clock, upstream } from './support/upstream.ts'
+
+const primaries = ['a:80', 'b:80', 'c:80']
+const backups = [
+  { host: 'x', port: 80, backup: true },
+  { host: 'y', port: 80, backup: true }
+]
+const keys = Array.from({ length: 40 }, (_, index) => `192.0.2.${index}`)
+
+test('backups take nothing while another server is usable', async t => {
+  const set = upstream(t, { servers: [...primaries, ...backups] })
+  for (const key of keys) {
+    const except: UpstreamServer[] = []
+    for (let count = 0; count < 3; count++) {
+      const { server } = await acquired(set, key, except)
+      assert.equal(server.backup, false)
+      except.push(server)
+    }
+  }
+})
+
+test('when all others are out, each key has its own backup, then the other one, then none', async t => {
+  const set = upstream(t, { servers: [...primaries, ...backups] })
+  const others = set.servers.filter(({ backup }) => !backup)
+  const homes = new Set<UpstreamServer>()
+  for (const key of keys) {
+    const { server: first } = await acquired(set, key, others)
+    assert.equal((await acquired(set, key, others)).server, first)
+    const { server: second } = await acquired(set, key, [...others, first])
+    assert.deepEqual(
+      set
+        .order(key)
+        .slice(3)
+        .map(({ id }) => id),
+      [first.id, second.id]
+    )
+    assert.equal(await set.acquire(key, { except: new Set(set.servers) }), undefined)
+    homes.add(first)
+  }
+  assert.equal(homes.size, 2)
+})
+
+test('a backup does not move the keys of the others', t => {
+  const plain = upstream(t, { servers: primaries })
+  const set = upstream(t, { servers: [...primaries, ...backups] })
+  for (const key of keys) {
+    assert.deepEqual(
+      set
+        .order(key)
+        .slice(0, 3)
+        .map(({ id }) => id),
+      plain.order(key).map(({ id }) => id)
+    )
+  }
+})
+
+test('requests without a key use backups in the same way', async t => {
+  const set = upstream(t, { servers: ['a:80', ...backups] })
+  assert.equal((await acquired(set)).server.id, 'a:80')
+  const [a] = set.servers
+  const two = [await acquired(set, undefined, [a!]), await acquired(set, undefined, [a!])]
+  assert.deepEqual(two.map(({ server }) => server.id).toSorted(), ['x:80', 'y:80'])
+})
+
+test('keys come home from the backup when a server is back', async t => {
+  const time = clock(t)
+  const set = upstream(t, { servers: ['a:80', ...backups], failTimeout: 1000 })
+  ;(await acquired(set, 'x')).settle('failed')
+  assert.equal((await acquired(set, 'x')).server.backup, true)
+  time.advance(1000)
+  const trial = await acquired(set, 'x')
+  assert.equal(trial.server.id, 'a:80')
+  trial.opened()
+  assert.equal((await acquired(set, 'x')).server.id, 'a:80')
+})
+
+test('a server with as many connections as it may have is full, and its keys go on to the next', async t => {
+  const set = upstream(t, { servers: primaries.map(id => ({ host: id[0]!, port: 80, maxConnections: 2 })) })
+  const [home, second, third] = set.order('x')
+  const leases: Lease[] = []
+  for (let count = 0; count < 6; count++) leases.push(await acquired(set, 'x'))
+  assert.deepEqual(
+    leases.map(({ server }) => server),
+    [home, home, second, second, third, third]
+  )
+  assert.equal(await set.acquire('x'), undefined)
+  // An open tunnel holds its place as a try does, until its end.
+  leases[0]!.opened()
+  assert.equal(await set.acquire('x'), undefined)
+  leases[0]!.settle('ok')
+  assert.equal((await acquired(set, 'x')).server, home)
+})
+
+test('a request is tried on as many servers as retry.tries allows, none of them twice', async t => {
+  for (const [tries, expected] of [
+    [1, 1],
+    [2, 2],
+    [9, 3]
+  ] as const) {
+    const set = upstream(t, { servers: primaries, retry: { tries }, maxFails: 0 })
+    const each = set.tries('x')
+    const tried: UpstreamServer[] = []
+    for (;;) {
+      const lease = await each.next()
+      if (lease === undefined) break
+      tried.push(lease.server)
+      lease.settle('failed')
+    }
+    assert.deepEqual(tried, set.order('x').slice(0, expected))
+  }
+})
+
+test('no further try begins when retry.total is over, and 0 is no limit', async t => {
+  const time = clock(t)
+  for (const [total, last] of [
+    [1000, 'none'],
+    [0, 'some']
+  ] as const) {
+    const set = upstream(t, { servers: primaries, retry: { total }, maxFails: 0 })
+    const tries = set.tries('x')
+    ;(await tries.next())!.settle('failed')
+    time.advance(999)
+    ;(await tries.next())!.settle('failed')
+    time.advance(1)
+    assert.equal((await tries.next()) === undefined ? 'none' : 'some', last)
+  }
+})
+
+test('what was sent may be sent again within the budget: a share of the last ten seconds, and a floor', async t => {
+  const time = clock(t)
+  const budget = { share: 0.1, floor: 1 }
+  const set = upstream(t, { servers: primaries, retry: { budget }, maxFails: 0 })
+  /** Whether the second try of a request was allowed. */
+  const repeat = async (sent: boolean): Promise<boolean> => {
+    const tries = set.tries('x')
+    ;(await tries.next())!.settle('failed')
+    const second = await tries.next(sent)
+    second?.settle('failed')
+    return second !== undefined
+  }
+  let allowed = 0
+  for (let request = 0; request < 100; request++) if (await repeat(true)) allowed++
+  // The floor's 1 × 10, and a tenth of the requests.
+  assert.equal(allowed, 20)
+  // Where nothing was sent, the next server is always tried.
+  for (let request = 0; request < 50; request++) assert.equal(await repeat(false), true)
+  time.advance(11_000)
+  assert.equal(await repeat(true), true)
+})
+
+test('with budget false all may be sent again', async t => {
+  const set = upstream(t, { servers: primaries, retry: { budget: false }, maxFails: 0 })
+  for (let request = 0; request < 200; request++) {
+    const tries = set.tries(undefined)
+    ;(await tries.next())!.settle('failed')
+    ;(await tries.next(true))!.settle('failed')
+  }
+})
