@@ -25,3 +25,9 @@ export type {
   TcpHealthOptions,
   WebSocketHealthOptions
 } from './probes/options.ts'
+export { fromDns } from './discovery/dns.ts'
+export type { DnsAddressOptions, DnsOptions, DnsSettings, DnsSrvOptions } from './discovery/dns.ts'
+export { fromFile } from './discovery/file.ts'
+export type { FileOptions } from './discovery/file.ts'
+export { fromStatic } from './discovery/static.ts'
+export type { DiscoveredServer, Discovery, DiscoveryHooks } from './discovery/discovery.ts'
