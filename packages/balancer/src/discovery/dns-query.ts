@@ -70,7 +70,10 @@ function read(message: Buffer): Reply {
   const rcode = RCODES[code] ?? `RCODE ${code}`
   if (rcode !== 'NOERROR' && rcode !== 'NXDOMAIN') throw new Error(`answered ${rcode}`)
   try {
-    return { rcode, answers: decode(message).answers ?? [] }
+    const { answers = [] } = decode(message)
+    // The decoder reads past the end of a short message, and makes `10.0.0.undefined` of it.
+    if (decode.bytes > message.length) throw new RangeError(`${message.length} bytes of ${decode.bytes}`)
+    return { rcode, answers }
   } catch (cause) {
     throw new Error('answered what is no DNS message', { cause })
   }

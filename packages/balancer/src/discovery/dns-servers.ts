@@ -1,3 +1,5 @@
+import { isIP } from 'node:net'
+
 import type { SrvData } from 'dns-packet'
 
 import type { ServerTls } from '../options.ts'
@@ -14,26 +16,40 @@ export type Find = (
 /** What the weight of a server may be. */
 const MOST_WEIGHT = 10_000
 
+const TYPES = { 4: 'A', 6: 'AAAA' } as const
+
 /** Each address of the host is a server. */
 export function byAddress(host: string, port: number, family: 0 | 4 | 6, tls: ServerTls | undefined): Find {
-  const types = ([4, 6] as const).filter(each => family === 0 || family === each)
+  const types = ([4, 6] as const).filter(each => family === 0 || family === each).map(each => TYPES[each])
   // An address is where the server is found; what its certificate names is the host.
   const named = tls === undefined ? false : { servername: host, ...tls }
   return async (asking, signal) => {
-    const looked = types.map(each => lookUp(host, each === 4 ? 'A' : 'AAAA', asking, signal))
-    // The other one must not be under way any more when one fails.
-    await Promise.allSettled(looked)
-    const found: Records<string>[] = await Promise.all(looked)
+    const looked = types.map(type => lookUp(host, type, asking, signal))
+    // Waits for both, so that neither is under way any more when one has failed.
+    const settled = await Promise.allSettled(looked)
+    const found = settled.flatMap(each => (each.status === 'fulfilled' ? [each.value] : []))
+    const failure = settled.find(each => each.status === 'rejected')
+    if (failure !== undefined) throw partly(failure.reason as Error, found)
     // Resolvers turn the records round, and that is no change of the list.
     const addresses = [...new Set(found.flatMap(({ data }) => data))].sort()
     if (addresses.length === 0) {
-      throw new Error(`${host} has no ${types.map(each => (each === 4 ? 'A' : 'AAAA')).join(' or ')} record`)
+      throw new Error(`${host} has no ${types.join(' or ')} record`)
     }
     return {
       servers: addresses.map(address => ({ host: address, port, tls: named })),
       ttl: Math.min(...found.map(({ ttl }) => ttl))
     }
   }
+}
+
+/** Half of the addresses would be taken for a change of the list; but some resolvers never tell the other half. */
+function partly(failure: Error, found: readonly Records<string>[]): Error {
+  const address = found.flatMap(({ data }) => data)[0]
+  if (address === undefined) return failure
+  const family = isIP(address)
+  return new Error(`${failure.message}; family: ${family} would do with the IPv${family} addresses`, {
+    cause: failure
+  })
 }
 
 /** Each SRV record is a server. */

@@ -77,6 +77,8 @@ export class Dnsmasq {
       'no-poll',
       'no-hosts',
       'log-queries',
+      // What isn't there in this zone doesn't exist; about anything else it refuses to answer.
+      'local=/test/',
       ...records
     ]
     await writeFile(conf, `${lines.join('\n')}\n`)
