@@ -3,12 +3,11 @@ import { createSocket } from 'node:dgram'
 import { test } from 'node:test'
 import type { TestContext } from 'node:test'
 
-import { TRUNCATED_RESPONSE } from 'dns-packet'
 import type { Answer, Packet, SrvData } from 'dns-packet'
 
 import { fromDns } from '../src/index.ts'
 import type { DnsOptions } from '../src/index.ts'
-import { fakeResolver, fakeTcp, reply } from './support/fake-resolver.ts'
+import { fakeResolver, fakeTcpResolver, reply } from './support/fake-resolver.ts'
 import type { Query } from './support/fake-resolver.ts'
 import { happening } from './support/happening.ts'
 import { Failures, lists } from './support/lists.ts'
@@ -150,10 +149,7 @@ const CUT_SHORT: Record<string, { reply: Buffer; says: RegExp }> = {
 }
 for (const [what, { reply: bytes, says }] of Object.entries(CUT_SHORT)) {
   test(`a resolver that cuts its answer and sends ${what} over TCP has failed`, async t => {
-    const resolver = await fakeResolver(t, query =>
-      query.send(reply(query, [a('10.6.6.6')], { flags: TRUNCATED_RESPONSE }))
-    )
-    await fakeTcp(t, resolver, bytes)
+    const resolver = await fakeTcpResolver(t, bytes)
     assert.match(await failure(t, ws(resolver)), says)
   })
 }

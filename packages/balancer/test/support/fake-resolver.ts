@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import type { TestContext } from 'node:test'
 
-import { decode, encode } from 'dns-packet'
+import { TRUNCATED_RESPONSE, decode, encode } from 'dns-packet'
 import type { Answer, DecodedPacket, Packet } from 'dns-packet'
 
 /** A query as it came. */
@@ -29,15 +29,30 @@ export async function fakeResolver(t: TestContext, answer: (query: Query) => voi
   return `127.0.0.1:${socket.address().port}`
 }
 
-/** A TCP side for a fake resolver, which sends what it is told to and ends the connection. */
-export async function fakeTcp(t: TestContext, resolver: string, bytes: Buffer): Promise<void> {
-  const server = createServer(socket => {
-    socket.on('error', () => socket.destroy())
-    socket.once('data', () => socket.end(bytes))
-  })
-  server.listen(Number(resolver.split(':')[1]), '127.0.0.1')
-  await once(server, 'listening')
-  t.after(() => server.close())
+/**
+ * A DNS server that cuts each answer, then sends these bytes over TCP and ends the connection. Gives its address and
+ * port; ends with the test.
+ */
+export async function fakeTcpResolver(t: TestContext, bytes: Buffer): Promise<string> {
+  for (;;) {
+    const resolver = await fakeResolver(t, query => {
+      query.send(reply(query, [], { flags: TRUNCATED_RESPONSE }))
+    })
+    const server = createServer(socket => {
+      socket.on('error', () => socket.destroy())
+      socket.once('data', () => socket.end(bytes))
+    })
+    server.listen(Number(resolver.split(':')[1]), '127.0.0.1')
+    try {
+      await once(server, 'listening')
+    } catch (error) {
+      // A port that is free for UDP may be somebody's for TCP.
+      if ((error as NodeJS.ErrnoException).code === 'EADDRINUSE') continue
+      throw error
+    }
+    t.after(() => server.close())
+    return resolver
+  }
 }
 
 /** The reply to a query with these answers; `changes` are to its packet; the code is in `flags`. */
