@@ -19,19 +19,13 @@ export interface Question {
   readonly type: 'A' | 'AAAA' | 'SRV'
 }
 
-/** A resolver's answer that says something of the name. */
-export interface Reply {
-  readonly rcode: 'NOERROR' | 'NXDOMAIN'
-  readonly answers: readonly Answer[]
-}
-
 /** RFC 1035 section 4.1.1. */
 const RCODES = ['NOERROR', 'FORMERR', 'SERVFAIL', 'NXDOMAIN', 'NOTIMP', 'REFUSED']
 const HEADER = 12
 
 /**
  * Asks one resolver: over UDP, and over TCP when the answer was cut. Rejects when it doesn't answer in time, can't be
- * reached, or answers that it can't tell.
+ * reached, or answers that it can't tell. Gives no records for a name that doesn't exist.
  *
  * There is no EDNS in it: what is longer than 512 bytes comes over TCP, where no fragment can be lost or forged.
  *
@@ -42,7 +36,7 @@ export async function ask(
   question: Question,
   timeout: number,
   signal: AbortSignal
-): Promise<Reply> {
+): Promise<readonly Answer[]> {
   // With the random source port that the system gives each new socket this is what a forger has to guess.
   const query = encode({
     type: 'query',
@@ -65,7 +59,7 @@ export async function ask(
   }
 }
 
-function read(message: Buffer): Reply {
+function read(message: Buffer): readonly Answer[] {
   const code = message.readUInt8(3) & 0xf
   const rcode = RCODES[code] ?? `RCODE ${code}`
   if (rcode !== 'NOERROR' && rcode !== 'NXDOMAIN') throw new Error(`answered ${rcode}`)
@@ -73,7 +67,7 @@ function read(message: Buffer): Reply {
     const { answers = [] } = decode(message)
     // The decoder reads past the end of a short message, and makes `10.0.0.undefined` of it.
     if (decode.bytes > message.length) throw new RangeError(`${message.length} bytes of ${decode.bytes}`)
-    return { rcode, answers }
+    return answers
   } catch (cause) {
     throw new Error('answered what is no DNS message', { cause })
   }

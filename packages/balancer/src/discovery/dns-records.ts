@@ -1,7 +1,7 @@
 import type { Answer, SrvData } from 'dns-packet'
 
 import { ask } from './dns-query.ts'
-import type { Question, Reply, Resolver } from './dns-query.ts'
+import type { Question, Resolver } from './dns-query.ts'
 
 /** Records of one name and type. None when the name has none of the type, or doesn't exist. */
 export interface Records<T> {
@@ -12,7 +12,7 @@ export interface Records<T> {
 
 /** How resolvers are asked. */
 export interface Asking {
-  /** In this order; undefined takes the system's. */
+  /** At least one; asked in this order. */
   readonly resolvers: readonly Resolver[]
   /** For one try of one resolver, in milliseconds. */
   readonly timeout: number
@@ -57,7 +57,7 @@ export async function lookUp<T extends keyof DataOf>(
 }
 
 /** Takes the question's records, by way of aliases; a resolver sends the whole chain (RFC 1034 section 4.3.2). */
-function select<T>({ answers }: Reply, question: Question): Records<T> {
+function select<T>(answers: readonly Answer[], question: Question): Records<T> {
   let owner = question.name.toLowerCase()
   let ttl = Infinity
   for (let aliases = 0; aliases <= MOST_ALIASES; aliases++) {
