@@ -51,6 +51,8 @@ export async function ask(
   try {
     signal.throwIfAborted()
     let message = await overUdp(resolver, query, limit.signal)
+    // An abort that has happened is told to no listener.
+    limit.signal.throwIfAborted()
     if (isCut(message)) message = await overTcp(resolver, query, limit.signal)
     return read(message)
   } finally {
