@@ -16,6 +16,7 @@ export interface ServerConfig {
   readonly down: boolean
   readonly backup: boolean
   readonly maxConnections: number
+  readonly terminating: boolean
   readonly maxFails: number
   readonly failTimeout: number
   readonly address: ServerAddress
@@ -25,6 +26,7 @@ export interface ServerConfig {
 /** An upstream's options, checked, with every default filled in. */
 export interface UpstreamConfig {
   readonly servers: readonly ServerConfig[]
+  readonly marks: Marks
   readonly strategy: Strategy
   readonly keyless: Strategy
   readonly health: HealthConfig | undefined
@@ -62,7 +64,8 @@ const SERVER = [
   'maxConnections',
   'maxFails',
   'failTimeout',
-  'tls'
+  'tls',
+  'terminating'
 ]
 
 /**
@@ -73,20 +76,11 @@ const SERVER = [
  */
 export function checkUpstream(options: UpstreamOptions, path: string): UpstreamConfig {
   const fields = new Fields(options, path, UPSTREAM)
-  const defaults = checkMarks(fields, { maxFails: 1, failTimeout: 10_000 })
-  const given = fields.get('servers')
-  if (!Array.isArray(given) || given.length === 0) {
-    throw fields.mismatch('servers', 'an array of at least one server')
-  }
-  const servers = Array.from(given, (server: unknown, i) =>
-    checkServer(server, fields.path(`servers[${i}]`), defaults)
-  )
-  checkIds(fields, servers)
-  if (servers.every(({ backup }) => backup)) {
-    throw fields.error('servers', 'must have at least one that is no backup')
-  }
+  const marks = checkMarks(fields, { maxFails: 1, failTimeout: 10_000 })
+  const servers = checkServers(fields.get('servers'), fields.path('servers'), marks)
   return {
     servers,
+    marks,
     strategy: checkStrategy(fields, 'strategy') ?? ketama(),
     keyless: checkStrategy(fields, 'keyless') ?? leastConnections(),
     health: fields.has('health') ? checkHealth(fields.get('health'), fields.path('health')) : undefined,
@@ -123,18 +117,40 @@ function within(outer: Fields, name: string, known: readonly string[]): Fields {
   return new Fields(outer.has(name) ? outer.get(name) : {}, outer.path(name), known)
 }
 
-function checkIds(fields: Fields, servers: readonly ServerConfig[]): void {
+/**
+ * Checks a list of servers; those that are terminating are left out.
+ *
+ * @param servers - as the user gave them
+ * @param path - where they stand
+ * @param marks - what servers don't say themselves
+ */
+export function checkServers(servers: unknown, path: string, marks: Marks): readonly ServerConfig[] {
+  const staying = checkEach(servers, path, marks).filter(({ terminating }) => !terminating)
+  if (staying.every(({ backup }) => backup)) {
+    throw new ConfigError(path, 'must have at least one that is no backup, and not terminating')
+  }
+  return staying
+}
+
+/** Checks the servers of a list one by one, and that each id is there once. */
+export function checkEach(servers: unknown, path: string, marks: Marks): readonly ServerConfig[] {
+  if (!Array.isArray(servers) || servers.length === 0) {
+    throw new ConfigError(path, `must be an array of at least one server, not ${show(servers)}`)
+  }
+  const all = Array.from(servers, (server: unknown, i) => checkServer(server, `${path}[${i}]`, marks))
   const seen = new Map<string, number>()
-  for (const [i, { id }] of servers.entries()) {
+  for (const [i, { id }] of all.entries()) {
     const first = seen.get(id)
     if (first !== undefined) {
-      throw fields.error(`servers[${i}].id`, `${show(id)} is the id of servers[${first}] already`)
+      throw new ConfigError(`${path}[${i}].id`, `${show(id)} is the id of servers[${first}] already`)
     }
     seen.set(id, i)
   }
+  return all
 }
 
-type Marks = Pick<ServerConfig, 'maxFails' | 'failTimeout'>
+/** What servers may leave to their upstream. */
+export type Marks = Pick<ServerConfig, 'maxFails' | 'failTimeout'>
 
 function checkMarks(fields: Fields, defaults: Marks): Marks {
   return {
@@ -151,6 +167,7 @@ function checkServer(server: unknown, path: string, defaults: Marks): ServerConf
       down: false,
       backup: false,
       maxConnections: 0,
+      terminating: false,
       ...defaults,
       address: parseAddress(server, path),
       tls: undefined
@@ -167,6 +184,7 @@ function checkServer(server: unknown, path: string, defaults: Marks): ServerConf
     down: fields.boolean('down', false),
     backup: fields.boolean('backup', false),
     maxConnections: fields.integer('maxConnections', 0, 0),
+    terminating: fields.boolean('terminating', false),
     ...checkMarks(fields, defaults),
     address,
     tls: checkTls(fields, serverName(address))

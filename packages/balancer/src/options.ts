@@ -46,6 +46,11 @@ export interface ServerSettings {
   failTimeout?: number
   /** Whether and how to speak TLS to it; `true` is `{}`. Default: false. */
   tls?: boolean | ServerTls
+  /**
+   * It is about to go: it takes nothing new and has no place on the ring, as if it weren't listed. A source of lists may
+   * know that (Kubernetes' EndpointSlice word). Default: false.
+   */
+  terminating?: boolean
 }
 
 /** A server reached over TCP. */

@@ -1,3 +1,5 @@
+import { isDeepStrictEqual } from 'node:util'
+
 import type { ServerAddress } from './address.ts'
 import type { ServerConfig } from './config.ts'
 import type { ServerTls } from './options.ts'
@@ -7,12 +9,16 @@ import type { ServerStats } from './stats.ts'
 
 /**
  * See the diagram in the README. Only `up` and `starting` take all traffic, `starting` not when the probes' options
- * say `wait`; `probation` takes one try at a time.
+ * say `wait`; `probation` takes one try at a time. `draining` is no longer in the set but has tunnels or tries, `removed`
+ * has none any more.
  */
-export type ServerState = 'starting' | 'up' | 'down' | 'probation'
+export type ServerState = 'starting' | 'up' | 'down' | 'probation' | 'draining' | 'removed'
 
-/** What moved a server in or out of use: its probes, failed tries, or a try that went well. */
-export type Reason = 'probe' | 'failures' | 'traffic'
+/**
+ * What moved a server in or out of use: its probes, failed tries, a try that went well, or the operator, who set or took
+ * away `down`.
+ */
+export type Reason = 'probe' | 'failures' | 'traffic' | 'operator'
 
 /** One server of an upstream, as it is now. */
 export interface UpstreamServer {
@@ -52,7 +58,7 @@ interface Mark {
 export interface ServerSurroundings {
   /** The probes' options; undefined without probes. */
   readonly health: Pick<HealthConfig, 'rise' | 'fall' | 'starting'> | undefined
-  /** Whether it is the upstream's only server, which is never marked: there is nothing to gain from it. */
+  /** Whether it is the upstream's only server now, which is never marked: there is nothing to gain from it. */
   readonly alone: boolean
   /** So many tries may be under way; 0 is no limit. */
   readonly pendingHandshakes: number
@@ -77,13 +83,12 @@ export interface ServerSurroundings {
  */
 export class Server implements UpstreamServer {
   readonly id: string
-  readonly weight: number
   readonly address: ServerAddress
   readonly tls: ServerTls | undefined
   active = 0
   handshakes = 0
 
-  readonly #config: ServerConfig
+  #config: ServerConfig
   readonly #around: ServerSurroundings
   readonly #totals = { leases: 0, opened: 0, failed: 0 }
 
@@ -94,13 +99,13 @@ export class Server implements UpstreamServer {
 
   #mark: Mark | undefined
   #marks = 0
+  #leaving = false
   #trial: Attempt | undefined
   #failures: number[] = []
   #inUse: boolean
 
   constructor(config: ServerConfig, around: ServerSurroundings) {
     this.id = config.id
-    this.weight = config.weight
     this.address = config.address
     this.tls = config.tls
     this.#config = config
@@ -109,7 +114,12 @@ export class Server implements UpstreamServer {
     this.#inUse = !config.down && !this.#awaited
   }
 
+  get weight(): number {
+    return this.#config.weight
+  }
+
   get state(): ServerState {
+    if (this.#leaving) return this.load > 0 ? 'draining' : 'removed'
     if (this.#config.down || this.#probed === 'down') return 'down'
     if (this.#mark === undefined) return this.#probed
     if (this.#around.health !== undefined) return 'down'
@@ -117,6 +127,7 @@ export class Server implements UpstreamServer {
   }
 
   get usable(): boolean {
+    if (this.#leaving) return false
     const { maxConnections } = this.#config
     if (maxConnections > 0 && this.load >= maxConnections) return false
     const state = this.state
@@ -142,6 +153,29 @@ export class Server implements UpstreamServer {
   /** Open tunnels and handshakes: what strategies call the load. */
   get load(): number {
     return this.active + this.handshakes
+  }
+
+  /** Whether it is to be probed. */
+  get isProbed(): boolean {
+    return !this.#config.down && !this.#leaving
+  }
+
+  /** Whether other options are for the same server: what makes it another one is where and how it is reached. */
+  isSame(config: ServerConfig): boolean {
+    const { id, address, tls } = this.#config
+    return id === config.id && isDeepStrictEqual([address, tls], [config.address, config.tls])
+  }
+
+  /** Takes other options for the same server; its counts and its health stay. */
+  update(config: ServerConfig): void {
+    this.#config = config
+    this.#tell('operator')
+  }
+
+  /** It is no longer in the set: no new tries; what it has may end. */
+  leave(): void {
+    this.#leaving = true
+    this.#inUse = false
   }
 
   /** A try begins; in probation it is the one trial. */
@@ -274,6 +308,7 @@ export class Server implements UpstreamServer {
 
   /** Probation is still out of use: it is one try, whose success ends it. */
   #tell(reason: Reason): void {
+    if (this.#leaving) return
     const held = this.#config.down || this.#probed === 'down' || this.#awaited
     const inUse = !held && this.#mark === undefined
     if (inUse === this.#inUse) return

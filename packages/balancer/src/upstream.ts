@@ -1,12 +1,9 @@
 import { channel } from 'node:diagnostics_channel'
 import { EventEmitter } from 'node:events'
 
-import { RingwayError, order } from '@ringway/core'
-import type { Member, Strategy, Table } from '@ringway/core'
-
 import { Budget } from './budget.ts'
-import { checkUpstream } from './config.ts'
-import type { RetryConfig, UpstreamConfig } from './config.ts'
+import { checkServers, checkUpstream } from './config.ts'
+import type { ServerConfig, UpstreamConfig } from './config.ts'
 import { ServerLease } from './lease.ts'
 import type { Lease } from './lease.ts'
 import type { UpstreamOptions } from './options.ts'
@@ -14,7 +11,8 @@ import { Probe } from './probe.ts'
 import { makeCheck } from './probes/check.ts'
 import { Queue } from './queue.ts'
 import { Server } from './server.ts'
-import type { Reason, UpstreamServer } from './server.ts'
+import type { Reason, ServerSurroundings, UpstreamServer } from './server.ts'
+import { ServerSet } from './set.ts'
 import type { UpstreamStats } from './stats.ts'
 import { Tries } from './tries.ts'
 
@@ -24,6 +22,12 @@ export interface UpstreamEvents {
   'server:down': [server: UpstreamServer, reason: Reason]
   /** A server came back into use. */
   'server:up': [server: UpstreamServer, reason: Reason]
+  /** A server joined the set. */
+  'server:added': [server: UpstreamServer]
+  /** A server left the set, and takes nothing new. */
+  'server:draining': [server: UpstreamServer]
+  /** A server that left the set has no tunnel and no try any more. */
+  'server:removed': [server: UpstreamServer]
 }
 
 /** What {@link Upstream.acquire} may be told. */
@@ -34,34 +38,33 @@ export interface AcquireOptions {
   signal?: AbortSignal
 }
 
-/** A strategy with what it made of the servers, and of the backups if there are any. */
-interface Placement {
-  readonly strategy: Strategy
-  readonly table: Table
-  readonly backups: Table | undefined
+const channels = {
+  'server:up': channel('ringway:server:up'),
+  'server:down': channel('ringway:server:down'),
+  'server:added': channel('ringway:server:added'),
+  'server:draining': channel('ringway:server:draining'),
+  'server:removed': channel('ringway:server:removed')
 }
-
-const channels = { 'server:up': channel('ringway:server:up'), 'server:down': channel('ringway:server:down') }
 
 /**
  * A set of servers, what is known of their health, and who takes the next key.
  *
- * Emits `server:down` and `server:up` with the server and the reason, and publishes the same as
- * `{ upstream, server, reason }` on the diagnostics channels `ringway:server:down` and `ringway:server:up`. A
- * listener that throws is an uncaught exception, but does no harm to the upstream.
+ * Emits `server:down` and `server:up` with the server and the reason, `server:added`, `server:draining` and
+ * `server:removed` with the server, and publishes the same as `{ upstream, server, reason }` on the diagnostics channels
+ * `ringway:server:down` and so on. A listener that throws is an uncaught exception, but does no harm to the upstream.
  */
 export class Upstream extends EventEmitter<UpstreamEvents> {
-  /** All servers, in the order of the options. */
-  readonly servers: readonly UpstreamServer[]
   /** Whether the strategy looks at keys; when not, none need be computed. */
   readonly keyed: boolean
 
-  readonly #servers: ReadonlyMap<Member, Server>
-  readonly #placement: Placement
-  readonly #keyless: Placement
-  readonly #probes: readonly Probe[]
+  readonly #config: UpstreamConfig
+  readonly #path: string
+  readonly #around: ServerSurroundings
+  /** Those that left the set and still have tunnels or tries. */
+  readonly #draining = new Set<Server>()
+  readonly #probes = new Map<Server, Probe>()
+  #set: ServerSet
   readonly #queue: Queue
-  readonly #retry: RetryConfig
   readonly #budget: Budget | undefined
   #disposal: Promise<void> | undefined
 
@@ -74,16 +77,64 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
   constructor(options: UpstreamOptions, path = '') {
     super()
     const config = checkUpstream(options, path)
+    this.#config = config
+    this.#path = path
     this.#queue = new Queue(config.queue)
-    this.#retry = config.retry
     this.#budget = config.retry.budget && new Budget(config.retry.budget)
-    this.#servers = this.#makeServers(config)
-    this.servers = [...this.#servers.values()]
-    this.#placement = this.#place(config.strategy)
-    this.#keyless = this.#place(config.keyless)
+    this.#around = this.#makeSurroundings()
     this.keyed = config.strategy.keyed !== false
+    this.#set = new ServerSet(
+      config.servers.map(server => new Server(server, this.#around)),
+      config
+    )
     // Last, since nothing above may throw with probes running.
-    this.#probes = this.#startProbes(config)
+    this.#followProbes()
+  }
+
+  /** All servers: those of the set in the order of the options, then those that are draining. */
+  get servers(): readonly UpstreamServer[] {
+    return [...this.#set.servers, ...this.#draining]
+  }
+
+  /**
+   * Changes the set while traffic runs. A server that stays, by its id, keeps its tunnels, counts and health, whatever
+   * its weight and limits are now; one with another address or TLS is another server. Keys move only as the strategy
+   * needs. A server that isn't listed any more takes nothing new: its tunnels stay until they end, and then it is removed.
+   *
+   * @param servers - as in the options; a bad one throws a `ConfigError` that names it, or a strategy throws, and nothing
+   *   is changed
+   */
+  setServers(servers: UpstreamOptions['servers']): void {
+    const path = this.#path === '' ? 'servers' : `${this.#path}.servers`
+    const configs = checkServers(servers, path, this.#config.marks)
+    if (this.#disposal !== undefined) return
+    const known = new Map(this.#set.servers.map(server => [server.id, server]))
+    const staying = new Map<Server, ServerConfig>()
+    const next = configs.map(config => {
+      const server = known.get(config.id)
+      if (server?.isSame(config) !== true) return new Server(config, this.#around)
+      staying.set(server, config)
+      return server
+    })
+    // What could throw is tried out on copies, since a server's weight is its own.
+    const members = configs.map(({ id, weight }) => ({ id, weight }))
+    this.#config.strategy.build(members)
+    this.#config.keyless.build(members)
+
+    const before = this.#set
+    for (const [server, config] of staying) server.update(config)
+    this.#set = new ServerSet(next, this.#config, before)
+    const added = next.filter(server => !staying.has(server))
+    const gone = before.servers.filter(server => !staying.has(server))
+    for (const server of gone) {
+      server.leave()
+      this.#draining.add(server)
+    }
+    this.#followProbes()
+    this.#queue.turnAll()
+    for (const server of added) this.#tell('server:added', server)
+    for (const server of gone) this.#tell('server:draining', server)
+    for (const server of gone) this.#freed(server)
   }
 
   /**
@@ -111,7 +162,7 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
   tries(key: string | undefined, signal?: AbortSignal): Tries {
     const acquire = (except: ReadonlySet<UpstreamServer>): Promise<Lease | undefined> =>
       this.acquire(key, signal === undefined ? { except } : { except, signal })
-    return new Tries(acquire, this.#retry, this.#budget)
+    return new Tries(acquire, this.#config.retry, this.#budget)
   }
 
   /**
@@ -121,19 +172,16 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
    * @param key - the client's key
    */
   order(key: string): UpstreamServer[] {
-    const { strategy, table, backups } = this.#placement
-    if (!this.keyed) throw strategyError(strategy, 'looks at no key, so a key has no order of servers')
-    const members = [...order(table, key), ...(backups === undefined ? [] : order(backups, key))]
-    return members.map(member => this.#serverOf(member, strategy))
+    return this.#set.order(key)
   }
 
   /** What is known now, as plain data. */
   stats(): UpstreamStats {
     return {
-      strategy: this.#placement.strategy.name,
-      keyless: this.#keyless.strategy.name,
+      strategy: this.#config.strategy.name,
+      keyless: this.#config.keyless.name,
       waiting: this.#queue.waiting,
-      servers: Array.from(this.#servers.values(), server => server.stats())
+      servers: [...this.#set.servers, ...this.#draining].map(server => server.stats())
     }
   }
 
@@ -143,7 +191,9 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
    */
   [Symbol.asyncDispose](): Promise<void> {
     if (this.#disposal === undefined) {
-      this.#disposal = Promise.all(this.#probes.map(probe => probe.stop())).then(() => undefined)
+      this.#disposal = Promise.all(Array.from(this.#probes.values(), async probe => probe.stop())).then(
+        () => undefined
+      )
       this.#queue.end()
     }
     return this.#disposal
@@ -162,60 +212,43 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
 
   #choose(key: string | undefined, except: ReadonlySet<UpstreamServer> | undefined): Server | undefined {
     if (this.#disposal !== undefined) return undefined
-    const { strategy, table, backups } = this.keyed && !key ? this.#keyless : this.#placement
-    const usable = (member: Member): boolean => {
-      const server = this.#serverOf(member, strategy)
-      return server.usable && !except?.has(server)
-    }
-    const load = (member: Member): number => this.#serverOf(member, strategy).load
-    const picked = table.pick(key ?? '', usable, load) ?? backups?.pick(key ?? '', usable, load)
-    if (picked === undefined) return undefined
-    // A strategy of the user's that ignores `usable` would send the same client to a dead server for ever.
-    if (!usable(picked)) throw strategyError(strategy, `picked ${picked.id}, which is not usable now`)
-    return this.#serverOf(picked, strategy)
+    return this.#set.choose(key, server => server.usable && !except?.has(server))
   }
 
-  #serverOf(member: Member, strategy: Strategy): Server {
-    const server = this.#servers.get(member)
-    if (server === undefined)
-      throw strategyError(strategy, 'made a member of its own; use those given to build()')
-    return server
-  }
-
-  #place(strategy: Strategy): Placement {
-    const isBackup = (member: Member): boolean => this.#servers.get(member)!.backup
-    const members = [...this.#servers.keys()]
-    const backups = members.filter(isBackup)
+  #makeSurroundings(): ServerSurroundings {
+    const set = (): ServerSet => this.#set
     return {
-      strategy,
-      table: strategy.build(members.filter(member => !isBackup(member))),
-      backups: backups.length === 0 ? undefined : strategy.build(backups)
+      health: this.#config.health,
+      get alone() {
+        return set().servers.length === 1
+      },
+      pendingHandshakes: this.#config.pendingHandshakes,
+      freed: server => this.#freed(server),
+      announce: (server, inUse, reason) => this.#announce(server, inUse, reason)
     }
   }
 
-  #makeServers({ servers, health, pendingHandshakes }: UpstreamConfig): ReadonlyMap<Member, Server> {
-    const around = {
-      health,
-      alone: servers.length === 1,
-      pendingHandshakes,
-      freed: (server: Server) => this.#queue.turn(server),
-      announce: this.#announce.bind(this)
+  /** Probes run for the servers that are to be probed, and for no others. */
+  #followProbes(): void {
+    const { health } = this.#config
+    if (health === undefined) return
+    for (const [server, probe] of this.#probes) {
+      if (server.isProbed) continue
+      this.#probes.delete(server)
+      void probe.stop()
     }
-    return new Map(
-      servers.map(server => [
-        Object.freeze({ id: server.id, weight: server.weight }),
-        new Server(server, around)
-      ])
-    )
+    for (const server of this.#set.servers) {
+      if (!server.isProbed || this.#probes.has(server)) continue
+      const probe = new Probe(makeCheck(server, health), health, server)
+      this.#probes.set(server, probe)
+      probe.start()
+    }
   }
 
-  #startProbes({ servers, health }: UpstreamConfig): Probe[] {
-    if (health === undefined) return []
-    const probes = [...this.#servers.values()]
-      .filter((_, i) => servers[i]?.down === false)
-      .map(server => new Probe(makeCheck(server, health), health, server))
-    for (const probe of probes) probe.start()
-    return probes
+  #freed(server: Server): void {
+    this.#queue.turn(server)
+    if (server.load > 0 || !this.#draining.delete(server)) return
+    this.#tell('server:removed', server)
   }
 
   #announce(server: Server, inUse: boolean, reason: Reason): void {
@@ -223,10 +256,17 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     // Whoever waits must look elsewhere, or may look here.
     if (inUse) this.#queue.turnAll()
     else this.#queue.turn(server)
-    const name = inUse ? 'server:up' : 'server:down'
-    channels[name].publish({ upstream: this, server, reason })
+    this.#tell(inUse ? 'server:up' : 'server:down', server, reason)
+  }
+
+  #tell(name: keyof UpstreamEvents, server: Server, reason?: Reason): void {
+    if (this.#disposal !== undefined) return
+    channels[name].publish(
+      reason === undefined ? { upstream: this, server } : { upstream: this, server, reason }
+    )
     try {
-      this.emit(name, server, reason)
+      // The events' own types say which of them have a reason.
+      ;(this as EventEmitter).emit(name, server, ...(reason === undefined ? [] : [reason]))
     } catch (error) {
       // We are called from within probes and settled leases, which a listener's bug must not stop; but nor must it
       // be hidden. Channels treat their subscribers the same.
@@ -235,8 +275,4 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
       })
     }
   }
-}
-
-function strategyError(strategy: Strategy, problem: string): RingwayError {
-  return new RingwayError('ERR_RINGWAY_STRATEGY', `strategy ${strategy.name} ${problem}`)
 }

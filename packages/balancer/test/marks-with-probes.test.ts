@@ -11,6 +11,7 @@ const config = {
   down: false,
   backup: false,
   maxConnections: 0,
+  terminating: false,
   maxFails: 1,
   failTimeout: 100,
   address: { host: 'a', port: 80 },

@@ -18,7 +18,7 @@ import { Record } from './record.ts'
 import type { Reply } from './reply.ts'
 import { plainReply } from './reply.ts'
 import { handle } from './request.ts'
-import type { TunnelInfo } from './tunnels.ts'
+import type { Entry, TunnelInfo } from './tunnels.ts'
 import { Tunnels } from './tunnels.ts'
 import { UnderWay } from './under-way.ts'
 import { upgrade } from './upgrade.ts'
@@ -81,6 +81,7 @@ export class Engine {
     this.timeouts = config.timeouts
     this.log = config.log
     this.pools = new Pools(config.timeouts)
+    this.upstream.on('server:removed', server => this.pools.remove(server))
     this.#key = config.key
     this.#lingering = new Lingering(config.timeouts.linger)
     this.#listener = listener
@@ -220,9 +221,10 @@ export class Engine {
     const deadline = performance.now() + drain
     const closing = gatewayError('ERR_RINGWAY_CLOSING')
     this.#handshakes.abort(closing, owner) // their clients are told at once to come back elsewhere
-    await Promise.all([this.#handshakes.end(drain, closing, owner), this.tunnels.close(drain, owner)])
+    const isOurs = (tunnel: Entry): boolean => owner === undefined || tunnel.owner === owner
+    await Promise.all([this.#handshakes.end(drain, closing, owner), this.tunnels.close(drain, isOurs)])
     // Those whose 101 was on its way already.
-    await this.tunnels.close(Math.max(0, deadline - performance.now()), owner)
+    await this.tunnels.close(Math.max(0, deadline - performance.now()), isOurs)
   }
 
   /** Answers an upgrade of our server that nobody claims. */

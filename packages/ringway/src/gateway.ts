@@ -4,7 +4,7 @@ import { createServer } from 'node:http'
 import type { ServerOptions as HttpsOptions } from 'node:https'
 import { createServer as createTlsServer } from 'node:https'
 import type { Duplex } from 'node:stream'
-import type { Reason, Upstream, UpstreamServer, UpstreamStats } from '@ringway/balancer'
+import type { Reason, Upstream, UpstreamOptions, UpstreamServer, UpstreamStats } from '@ringway/balancer'
 import { ConfigError } from '@ringway/core'
 import { Fields } from '@ringway/core/fields'
 import type { TunnelEnd } from '@ringway/tunnel'
@@ -26,6 +26,12 @@ export interface GatewayEvents {
   'server:down': [server: UpstreamServer, reason: Reason]
   /** A server came back into use. */
   'server:up': [server: UpstreamServer, reason: Reason]
+  /** A server joined the set. */
+  'server:added': [server: UpstreamServer]
+  /** A server left the set, and takes nothing new. */
+  'server:draining': [server: UpstreamServer]
+  /** A server that left the set has no tunnel and no try any more. */
+  'server:removed': [server: UpstreamServer]
 }
 
 /** What {@link Gateway.attach} may be told. */
@@ -63,6 +69,15 @@ export interface CloseOptions {
   /**
    * Milliseconds in which tunnels are ended one after the other, evenly, and requests may end; then what is left is
    * cut. Default 0: at once.
+   */
+  readonly drain?: number
+}
+
+/** What {@link Gateway.setServers} may be told. */
+export interface SetServersOptions {
+  /**
+   * Milliseconds in which tunnels of servers that are no longer listed are ended, one after the other, evenly; then what is
+   * left is cut. Default: they stay until they end by themselves.
    */
   readonly drain?: number
 }
@@ -127,6 +142,12 @@ export class Gateway extends EventEmitter<GatewayEvents> {
       log.info({ server: server.id, reason }, 'server up')
       this.#tell('server:up', server, reason)
     })
+    for (const name of ['server:added', 'server:draining', 'server:removed'] as const) {
+      upstream.on(name, server => {
+        log.info({ server: server.id }, name.replace(':', ' '))
+        this.#tell(name, server)
+      })
+    }
   }
 
   /** The servers and their state. */
@@ -237,6 +258,26 @@ export class Gateway extends EventEmitter<GatewayEvents> {
     }
     server.on('error', error => this.#engine.log.error({ error }, 'server error'))
     return server
+  }
+
+  /**
+   * Changes the servers while traffic runs: see {@link Upstream.setServers}. Tunnels of servers that stay are untouched.
+   * Those of servers that are no longer listed stay to their end, or are ended over `drain`; a handshake that is under way
+   * there isn't cut off, nor is the tunnel that it may come to.
+   *
+   * @param servers - as `upstream.servers`
+   * @param options - how long the tunnels of servers that go may take
+   * @returns resolves when those tunnels are gone; at once when `drain` is left out
+   * @throws {@link ConfigError} that names the first bad server, or what a strategy throws; then nothing is changed
+   */
+  setServers(servers: UpstreamOptions['servers'], options: SetServersOptions = {}): Promise<void> {
+    const fields = new Fields(options, '', ['drain'])
+    const drain = fields.milliseconds('drain', 0, 0)
+    const before = this.upstream.servers
+    this.upstream.setServers(servers)
+    if (!fields.has('drain')) return Promise.resolve()
+    const gone = new Set(before.filter(({ state }) => state === 'draining'))
+    return this.#engine.tunnels.close(drain, ({ server }) => gone.has(server))
   }
 
   /** What is known now, as plain data. */

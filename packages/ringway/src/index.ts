@@ -45,7 +45,8 @@ export type {
   GatewayEvents,
   GatewayStats,
   ListenOptions,
-  Middleware
+  Middleware,
+  SetServersOptions
 } from './gateway.ts'
 export { GatewayError } from './errors.ts'
 export type { UpgradeServer } from './dispatcher.ts'

@@ -33,6 +33,13 @@ export class Pools {
     return pool
   }
 
+  /** Ends what is left of a server that was removed: connections that are kept alive. */
+  remove(server: UpstreamServer): void {
+    const pool = this.#pools.get(server)
+    this.#pools.delete(server)
+    void pool?.close()
+  }
+
   /** Destroys all pools, and the requests in them. */
   async destroy(): Promise<void> {
     await Promise.all([...this.#pools.values()].map(async pool => pool.destroy()))

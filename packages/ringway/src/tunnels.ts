@@ -1,4 +1,4 @@
-import type { Lease } from '@ringway/balancer'
+import type { Lease, UpstreamServer } from '@ringway/balancer'
 import type { Splice, TunnelEnd } from '@ringway/tunnel'
 import type { Record } from './record.ts'
 
@@ -12,9 +12,12 @@ export interface TunnelInfo {
   readonly key: string | undefined
 }
 
-interface Entry {
+/** An open tunnel. */
+export interface Entry {
   readonly splice: Splice
+  /** The attachment that it came by. */
   readonly owner: object
+  readonly server: UpstreamServer
 }
 
 /** All open tunnels of a gateway. */
@@ -32,7 +35,7 @@ export class Tunnels {
    * @param ended - told of the end, after all counts are right
    */
   keep(splice: Splice, owner: object, lease: Lease, record: Record, ended: (end: TunnelEnd) => void): void {
-    const entry = { splice, owner }
+    const entry = { splice, owner, server: lease.server }
     this.#open.add(entry)
     this.opened += 1
     void this.#settle(entry, lease, record, ended)
@@ -57,12 +60,12 @@ export class Tunnels {
    * of it is destroyed. Resolves when all are gone.
    *
    * @param drain - milliseconds; 0 destroys at once
-   * @param owner - only the tunnels of this attachment; all when left out
+   * @param which - only these tunnels. Default: all
    */
-  async close(drain: number, owner?: object): Promise<void> {
+  async close(drain: number, which: (tunnel: Entry) => boolean = () => true): Promise<void> {
     const deadline = performance.now() + drain
     for (;;) {
-      const entries = [...this.#open].filter(entry => owner === undefined || entry.owner === owner)
+      const entries = [...this.#open].filter(which)
       if (entries.length === 0) return
       // A handshake that was past its 101 when we began may have added one meanwhile: hence the loop.
       await endSpread(entries, Math.max(0, deadline - performance.now()))

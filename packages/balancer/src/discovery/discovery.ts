@@ -2,13 +2,8 @@ import type { RingwayError } from '@ringway/core'
 
 import type { ServerOptions } from '../options.ts'
 
-/** One server of a discovered list: what `servers` takes as an object, and what only a source can know. */
-export type DiscoveredServer = ServerOptions & {
-  /** Takes traffic only when no other server can. Default: false. */
-  backup?: boolean
-  /** It is about to go: no new tunnels, the old ones to their deadline (Kubernetes' word). Default: false. */
-  terminating?: boolean
-}
+/** One server of a discovered list: what `servers` takes as an object, with its id and weight filled in. */
+export type DiscoveredServer = ServerOptions
 
 /** A source of server lists. Write your own for whatever knows your servers. */
 export interface Discovery {
