@@ -3,7 +3,7 @@ import type { ServerOptions } from '../options.ts'
 import type { DiscoveredServer } from './discovery.ts'
 
 /** The flags that make no difference when they aren't set. */
-const FLAGS = ['backup', 'down', 'terminating', 'tls']
+const FLAGS: ReadonlySet<string> = new Set(['backup', 'down', 'terminating', 'tls'])
 
 /**
  * Checks a list as `servers` of an upstream is checked, but that all of them may be terminating; the first bad field
@@ -17,7 +17,7 @@ export function checkList(list: unknown): readonly DiscoveredServer[] {
     configs.map(({ id, weight, address }, i) => {
       const server = given[i]!
       const settings = typeof server === 'string' ? [] : Object.entries(server)
-      const set = settings.filter(([name, value]) => value !== false || !FLAGS.includes(name))
+      const set = settings.filter(([name, value]) => value !== false || !FLAGS.has(name))
       return Object.freeze({ ...Object.fromEntries(set), ...address, id, weight }) as DiscoveredServer
     })
   )
