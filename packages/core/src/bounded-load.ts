@@ -48,12 +48,16 @@ export function boundedLoad(strategy: Strategy, factor: number): Strategy {
 class BoundedTable implements Table {
   /** The bounded strategy's own. */
   readonly table: Table
-  readonly #weights: ReadonlyMap<Member, number>
+  readonly #members: readonly Member[]
+  readonly #weights: readonly number[]
+  readonly #weightOf: ReadonlyMap<Member, number>
   readonly #factor: number
 
   constructor(table: Table, members: readonly Member[], factor: number) {
     this.table = table
-    this.#weights = new Map(members.map(member => [member, member.weight]))
+    this.#members = [...members]
+    this.#weights = members.map(({ weight }) => weight)
+    this.#weightOf = new Map(members.map(member => [member, member.weight]))
     this.#factor = factor
   }
 
@@ -64,14 +68,15 @@ class BoundedTable implements Table {
   ): Member | undefined {
     let carried = 1 // the new one
     let weights = 0
-    for (const [member, weight] of this.#weights) {
+    for (let index = 0; index < this.#members.length; index++) {
+      const member = this.#members[index]!
       if (!usable(member)) continue
       carried += load(member)
-      weights += weight
+      weights += this.#weights[index]!
     }
     const unit = (this.#factor * carried) / weights
     const hasRoom = (member: Member): boolean =>
-      usable(member) && load(member) < Math.ceil(unit * this.#weights.get(member)! - ROUNDING)
+      usable(member) && load(member) < Math.ceil(unit * this.#weightOf.get(member)! - ROUNDING)
     return this.table.pick(key, hasRoom, load)
   }
 }

@@ -74,13 +74,18 @@ export function fillTable(members: readonly Member[], size: number): Owners {
   const next = members.map(({ id }) => xxh64Modulo(id, size))
   const skip = members.map(({ id }) => xxh64Modulo(id, size - 1, 1) + 1)
   const heaviest = members.reduce((most, { weight }) => Math.max(most, weight), 0)
-  // A member of half the heaviest one's weight has every second turn. All have the first.
+  // The heaviest have each turn, a member of half their weight every second one. All have the first.
+  const weights = members.map(({ weight }) => weight)
+  const each = [...weights.keys()].filter(index => weights[index] === heaviest)
   const due = new Float64Array(members.length)
-  const turns = new Map<number, number[]>([[1, [...members.keys()]]])
+  const turns = new Map<number, number[]>([
+    [1, [...weights.keys()].filter(index => weights[index] !== heaviest)]
+  ])
   let free = members.length === 0 ? 0 : size
   for (let turn = 1; free > 0; turn++) {
-    const now = turns.get(turn)!.sort((one, other) => one - other)
+    const others = turns.get(turn)
     turns.delete(turn)
+    const now = others === undefined ? each : [...each, ...others].sort((one, other) => one - other)
     for (const index of now) {
       if (free === 0) break
       let entry = next[index]!
@@ -93,11 +98,12 @@ export function fillTable(members: readonly Member[], size: number): Owners {
       next[index] = entry
       free--
 
+      if (weights[index] === heaviest) continue
       due[index]! += heaviest
-      const again = Math.max(turn + 1, Math.ceil(due[index]! / members[index]!.weight))
-      const others = turns.get(again)
-      if (others === undefined) turns.set(again, [index])
-      else others.push(index)
+      const again = Math.max(turn + 1, Math.ceil(due[index]! / weights[index]!))
+      const then = turns.get(again)
+      if (then === undefined) turns.set(again, [index])
+      else then.push(index)
     }
   }
   return entries

@@ -36,7 +36,10 @@ class RoundRobinTable implements Table {
 
   pick(_key: string, usable: (member: Member) => boolean): Member | undefined {
     // All are asked before any turn changes, so that one that throws leaves the turns as they were.
-    const usables = [...this.#members.keys()].filter(index => usable(this.#members[index]!))
+    const usables: number[] = []
+    for (let index = 0; index < this.#members.length; index++) {
+      if (usable(this.#members[index]!)) usables.push(index)
+    }
     let next = usables[0]
     if (next === undefined) return undefined
     let total = 0
