@@ -95,7 +95,7 @@ function checkRetry(upstream: Fields): RetryConfig {
   return {
     tries: fields.has('tries') ? fields.integer('tries', 1, 1) : Infinity,
     total: fields.milliseconds('total', 60_000, 0),
-    budget: fields.get('budget') === false ? undefined : checkBudget(fields)
+    budget: !fields.has('budget') || fields.get('budget') === false ? undefined : checkBudget(fields)
   }
 }
 

@@ -85,7 +85,7 @@ export interface RetryOptions {
    * off. Default: 60000. nginx: `proxy_next_upstream_timeout`.
    */
   total?: number
-  /** How many requests may be repeated; `false` is no limit. Envoy: `retry_budget`. */
+  /** How many requests may be repeated; `{}` takes the defaults below. Default: false, no limit, as in nginx. Envoy: `retry_budget`. */
   budget?: RetryBudgetOptions | false
 }
 
