@@ -119,7 +119,7 @@ export function probeOnce(
   return makeCheck({ tls: undefined, ...place }, checkHealth(health, 'health'))(signal)
 }
 
-/** The sockets that this process connects from now on, over TCP or Unix sockets. Those over TLS aren't among them. */
+/** The sockets that this process connects from now on, over TCP or Unix sockets. Those over TLS are among them from Node 22 on. */
 export function dialled(t: TestContext): Socket[] {
   const sockets: Socket[] = []
   const listener = (message: unknown): void => {
