@@ -1,3 +1,4 @@
+import { Counts } from './counts.ts'
 import type { RetryBudgetOptions } from './options.ts'
 
 /** Seconds that count. */
@@ -9,8 +10,7 @@ const WINDOW = 10
  */
 export class Budget {
   readonly #options: Required<RetryBudgetOptions>
-  /** For each of the last seconds, by its number modulo the window. */
-  readonly #seconds = Array.from({ length: WINDOW }, () => ({ second: -1, requests: 0, repeats: 0 }))
+  readonly #counts = new Counts(WINDOW * 1000)
 
   constructor(options: Required<RetryBudgetOptions>) {
     this.#options = options
@@ -18,31 +18,17 @@ export class Budget {
 
   /** A request has come. */
   requested(): void {
-    this.#now().requests++
+    this.#counts.add(1, 0)
   }
 
   /** A request is sent once more. */
   repeated(): void {
-    this.#now().repeats++
+    this.#counts.add(0, 1)
   }
 
   /** Whether one more may be sent again. */
   allows(): boolean {
-    const oldest = this.#now().second - WINDOW + 1
-    let requests = 0
-    let repeats = 0
-    for (const each of this.#seconds) {
-      if (each.second < oldest) continue
-      requests += each.requests
-      repeats += each.repeats
-    }
-    return repeats < requests * this.#options.share + this.#options.floor * WINDOW
-  }
-
-  #now(): { second: number; requests: number; repeats: number } {
-    const second = Math.floor(performance.now() / 1000)
-    const now = this.#seconds[second % WINDOW]!
-    if (now.second !== second) Object.assign(now, { second, requests: 0, repeats: 0 })
-    return now
+    const { all, marked } = this.#counts.sum()
+    return marked < all * this.#options.share + this.#options.floor * WINDOW
   }
 }

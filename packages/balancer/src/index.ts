@@ -1,12 +1,17 @@
 export { Upstream } from './upstream.ts'
 export type { Tries } from './tries.ts'
-export type { AcquireOptions, UpstreamEvents } from './upstream.ts'
-export type { Lease, Outcome } from './lease.ts'
+export type { AcquireOptions } from './upstream.ts'
+export type { UpstreamEvents } from './events.ts'
+export type { Lease, Outcome, Recall } from './lease.ts'
 export type { ServerAddress } from './address.ts'
-export type { Reason, ServerState, UpstreamServer } from './server.ts'
+export type { Reason, ServerState } from './health.ts'
+export type { UpstreamServer } from './server.ts'
 export type { ServerStats, ServerTotals, UpstreamStats } from './stats.ts'
 export type { ProbeReport } from './probe.ts'
 export type {
+  DrainOptions,
+  LimitOptions,
+  OutlierOptions,
   QueueOptions,
   RetryBudgetOptions,
   RetryOptions,

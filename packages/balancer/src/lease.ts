@@ -1,10 +1,21 @@
-import type { Attempt, Server, UpstreamServer } from './server.ts'
+import type { Attempt } from './health.ts'
+import type { Server, UpstreamServer } from './server.ts'
 
 /**
- * How a lease ended. `ok`: the server answered as it should. `failed`: it didn't, and it is the server's fault.
+ * How a lease ended. `ok`: the server did as it should. `failed`: it didn't, and it is the server's fault.
  * `cancelled`: nobody knows, for example because the client went away first.
  */
 export type Outcome = 'ok' | 'failed' | 'cancelled'
+
+/** Asks for the end of a tunnel whose server isn't the right one any more. */
+export interface Recall {
+  /** `drain`: the server leaves the set. `down`: it went out of use. `rebalance`: the key's own server is back. */
+  readonly reason: 'drain' | 'down' | 'rebalance'
+  /** The WebSocket close code to end it with, where that can be sent. */
+  readonly code: number
+  /** Whether there is no time left: the tunnel was asked before, and should be cut off. */
+  readonly cut: boolean
+}
 
 /** One place on one server, from the choice of the server to the end of the tunnel. */
 export interface Lease {
@@ -13,11 +24,15 @@ export interface Lease {
   /**
    * The backend's valid 101 has come: the try is a success at this moment, and from now on the lease is a
    * tunnel. A second call, or one after `settle()`, does nothing.
+   *
+   * @param recall - called when the tunnel should end, see {@link Recall}; may be called again, to cut it off. What it
+   *   throws is an uncaught exception. Default: the tunnel is left alone
    */
-  opened(): void
+  opened(recall?: (recall: Recall) => void): void
   /**
-   * Gives the place back. Before `opened()` the outcome tells how the try went; after it the outcome says
-   * nothing of the server's health: a tunnel's death isn't a failed try. A second call does nothing.
+   * Gives the place back. Before `opened()` the outcome tells how the try went. After it, `failed` says that the server
+   * broke the tunnel off, which counts when it does that early, see {@link OutlierOptions.earlyDeath}; else a tunnel's end
+   * says nothing of the server's health. A second call does nothing.
    */
   settle(outcome: Outcome): void
 }
@@ -25,27 +40,42 @@ export interface Lease {
 /** A lease on a server, which is told of each step once. */
 export class ServerLease implements Lease {
   readonly server: Server
+  /** The id that the key belongs to, when that was out of use. */
+  readonly strayedFrom: string | undefined
   readonly #attempt: Attempt
   #phase: 'handshake' | 'tunnel' | 'settled' = 'handshake'
+  #openedAt = 0
+  #recall: ((recall: Recall) => void) | undefined
 
-  constructor(server: Server) {
+  constructor(server: Server, strayedFrom?: string) {
     this.server = server
+    this.strayedFrom = strayedFrom
     this.#attempt = server.begin()
   }
 
-  opened(): void {
+  opened(recall?: (recall: Recall) => void): void {
     if (this.#phase !== 'handshake') return
     this.#phase = 'tunnel'
-    this.server.opened()
+    this.#recall = recall
+    this.#openedAt = performance.now()
+    this.server.opened(this.#attempt, this)
   }
 
   settle(outcome: Outcome): void {
     const phase = this.#phase
     this.#phase = 'settled'
     if (phase === 'settled') return
-    if (phase === 'tunnel') return this.server.closed()
-    if (outcome === 'ok') return this.server.answered()
+    if (phase === 'tunnel') {
+      const openFor = outcome === 'failed' ? performance.now() - this.#openedAt : undefined
+      return this.server.closed(this, openFor)
+    }
+    if (outcome === 'ok') return this.server.answered(this.#attempt)
     if (outcome === 'failed') return this.server.failed(this.#attempt)
     this.server.cancelled(this.#attempt)
+  }
+
+  /** Asks for the tunnel's end, if somebody listens. */
+  recall(recall: Recall): void {
+    if (this.#phase === 'tunnel') this.#recall?.(recall)
   }
 }

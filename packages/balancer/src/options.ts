@@ -44,6 +44,8 @@ export interface ServerSettings {
   maxFails?: number
   /** Overrides {@link UpstreamOptions.failTimeout} for this server, in milliseconds. */
   failTimeout?: number
+  /** Overrides {@link UpstreamOptions.slowStart} for this server, in milliseconds. */
+  slowStart?: number
   /** Whether and how to speak TLS to it; `true` is `{}`. Default: false. */
   tls?: boolean | ServerTls
   /**
@@ -55,7 +57,10 @@ export interface ServerSettings {
 
 /** A server reached over TCP. */
 export interface TcpServerOptions extends ServerSettings {
-  /** A name, or an IPv4 or IPv6 address (without brackets). */
+  /**
+   * A name, or an IPv4 or IPv6 address (without brackets). A name is looked up by the system's resolver at once and then
+   * every 30 seconds; each of its addresses is a server of its own, and all of them share the name's place on the ring.
+   */
   host: string
   /** 1 to 65535. */
   port: number
@@ -108,6 +113,57 @@ export interface QueueOptions {
   timeout?: number
 }
 
+/**
+ * Bounds of the whole upstream; beyond them requests are refused at once with `ERR_RINGWAY_LIMIT`. Envoy:
+ * `circuit_breakers`.
+ */
+export interface LimitOptions {
+  /** Open tunnels and tries together, those that wait included; 0 is no limit. Default: 0. Envoy: `max_connections`. */
+  connections?: number
+  /** Tries under way, those that wait included; 0 is no limit. Default: 0. Envoy: `max_pending_requests`. */
+  handshakes?: number
+}
+
+/**
+ * When a server does so much worse than the others that it is better left out, though probes may find it well. It comes
+ * back by one try that goes well, once its time is over; if that fails it is out again, for longer. Envoy:
+ * `outlier_detection`.
+ */
+export interface OutlierOptions {
+  /** Tries of so many milliseconds count. Default: 30000. Envoy: `interval`. */
+  window?: number
+  /** So many failed tries in a row take a server out; 0 never does. Default: 5. Envoy: `consecutive_gateway_failure`. */
+  consecutive?: number
+  /**
+   * A server is taken out whose share of failed tries within the window, from 0 to 1, is by so much larger than that of
+   * all others together; 0 never does. Default: 0.5. Envoy: `failure_percentage_threshold`, which looks at no others.
+   */
+  share?: number
+  /** The share is looked at once both the server and the others have had so many tries. Default: 20. Envoy: `failure_percentage_request_volume`. */
+  minTries?: number
+  /**
+   * A tunnel that its server breaks off within so many milliseconds (by a reset, not by a clean end) counts in the share
+   * as a try that failed; 0 never does. Default: 1000.
+   */
+  earlyDeath?: number
+  /** The first time out, in milliseconds; the next is twice as long, then three times, and so on. Default: 30000. Envoy: `base_ejection_time`. */
+  time?: number
+  /** The longest time out, in milliseconds. Default: 300000. Envoy: `max_ejection_time`. */
+  maxTime?: number
+  /** Never more than this part of the servers is out for this reason, from 0 to 1. Default: 0.5. Envoy: `max_ejection_percent`. */
+  maxEjectedShare?: number
+}
+
+/** How the tunnels of a server end that leaves the set. */
+export interface DrainOptions {
+  /** They are asked to end one after the other, evenly over so many milliseconds. Default: 30000. */
+  spread?: number
+  /** The WebSocket close code to end them with, where that can be sent. Default: 1012, service restart. */
+  code?: number
+  /** What is left after so many milliseconds is cut off. Default: 5000 after `spread`. */
+  deadline?: number
+}
+
 /** A set of servers, and how traffic is spread over them. nginx: `upstream { … }`. */
 export interface UpstreamOptions {
   /** At least one. Their order doesn't matter to keyed strategies. */
@@ -128,6 +184,20 @@ export interface UpstreamOptions {
    * through. With probes, probes end the mark instead. 0 never marks. Default: 10000. nginx: `fail_timeout`.
    */
   failTimeout?: number
+  /**
+   * In milliseconds: for so long after a server is back, or has joined a set that is in use, it takes only a growing part
+   * of its traffic. With keys it is the same part of them that comes home first; the others go where they went while it was
+   * away. Default: 0, all at once. nginx Plus: `slow_start`. HAProxy: `slowstart`. Envoy: `slow_start_window`.
+   */
+  slowStart?: number
+  /** Finds servers that do worse than the others; `{}` takes the defaults. Default: off. */
+  outliers?: OutlierOptions
+  /**
+   * When less than this part of the servers is well, from 0 to 1, all are used, as if all were well: health that bad says
+   * more of the way there than of the servers. Backups aren't counted, and while one of them is well there is no panic.
+   * Default: 0, never. Envoy: `healthy_panic_threshold`.
+   */
+  panic?: number
   /** How often and how long one request is tried on further servers. See each field for its default. */
   retry?: RetryOptions
   /**
@@ -138,4 +208,19 @@ export interface UpstreamOptions {
   pendingHandshakes?: number
   /** Where clients wait for a place; of no effect without `pendingHandshakes`. See each field for its default. */
   queue?: QueueOptions
+  /** Bounds of the whole upstream. See each field for its default. */
+  limits?: LimitOptions
+  /**
+   * What happens to open tunnels when their server goes down: they are kept, as they may be well, or asked to end over
+   * `spread`. Default: `'keep'`. HAProxy: `on-marked-down shutdown-sessions`.
+   */
+  onDown?: 'keep' | 'close'
+  /**
+   * What happens to tunnels that are elsewhere because their key's own server was out of use, once that is back: they stay
+   * until their clients come again, or are asked to end over `spread`, after the server's slow start. Default: `'lazy'`.
+   * HAProxy: `on-marked-up shutdown-backup-sessions`.
+   */
+  rebalance?: 'lazy' | 'close'
+  /** In milliseconds: `onDown` and `rebalance` end tunnels evenly over so long. Default: 10000. */
+  spread?: number
 }

@@ -1,6 +1,5 @@
 import { RingwayError } from '@ringway/core'
 
-import { ServerLease } from './lease.ts'
 import type { Lease } from './lease.ts'
 import type { QueueOptions } from './options.ts'
 import type { Server } from './server.ts'
@@ -11,6 +10,8 @@ interface Waiter {
   server: Server
   /** Whom it would go to now; undefined when no server is usable. May throw what a strategy throws. */
   readonly choose: () => Server | undefined
+  /** Takes a place there. May throw too. */
+  readonly take: (server: Server) => Lease
   readonly resolve: (lease: Lease | undefined) => void
   readonly reject: (error: unknown) => void
 }
@@ -38,11 +39,13 @@ export class Queue {
    *
    * @param server - the one that was chosen and has no place
    * @param choose - chooses again
+   * @param take - takes a place
    * @param signal - ends the wait
    */
   wait(
     server: Server,
     choose: () => Server | undefined,
+    take: (server: Server) => Lease,
     signal: AbortSignal | undefined
   ): Promise<Lease | undefined> {
     const { size, timeout } = this.#options
@@ -58,6 +61,7 @@ export class Queue {
       const waiter: Waiter = {
         server,
         choose,
+        take,
         resolve: lease => {
           leave()
           resolve(lease)
@@ -101,7 +105,7 @@ export class Queue {
     try {
       const server = waiter.choose()
       if (server === undefined) waiter.resolve(undefined)
-      else if (server.hasPlace) waiter.resolve(new ServerLease(server))
+      else if (server.hasPlace) waiter.resolve(waiter.take(server))
       else waiter.server = server
     } catch (error) {
       waiter.reject(error)

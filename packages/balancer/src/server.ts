@@ -1,34 +1,24 @@
 import { isDeepStrictEqual } from 'node:util'
 
 import type { ServerAddress } from './address.ts'
-import type { ServerConfig } from './config.ts'
+import type { ServerConfig } from './server-config.ts'
+import { Health } from './health.ts'
+import type { Attempt, HealthSurroundings, Reason, ServerState } from './health.ts'
+import type { ServerLease } from './lease.ts'
 import type { ServerTls } from './options.ts'
+import type { Outliers } from './outliers.ts'
 import type { ProbeReport } from './probe.ts'
-import type { HealthConfig } from './probes/config.ts'
 import type { ServerStats } from './stats.ts'
-
-/**
- * See the diagram in the README. Only `up` and `starting` take all traffic, `starting` not when the probes' options
- * say `wait`; `probation` takes one try at a time. `draining` is no longer in the set but has tunnels or tries, `removed`
- * has none any more.
- */
-export type ServerState = 'starting' | 'up' | 'down' | 'probation' | 'draining' | 'removed'
-
-/**
- * What moved a server in or out of use: its probes, failed tries, a try that went well, or the operator, who set or took
- * away `down`.
- */
-export type Reason = 'probe' | 'failures' | 'traffic' | 'operator'
 
 /** One server of an upstream, as it is now. */
 export interface UpstreamServer {
-  /** What is hashed; unique in its upstream. */
+  /** What is hashed. Unique in its upstream, but for a name with several addresses: each is a server with that id. */
   readonly id: string
   /** Its share of the keys, 1 to 10000. */
   readonly weight: number
   /** Whether it takes traffic only when no server that isn't a backup is usable. */
   readonly backup: boolean
-  /** Where to dial. */
+  /** Where to dial. A name was looked up, so this is an address, but before the first look-up has told any. */
   readonly address: ServerAddress
   /** How to speak TLS to it, with `servername` and `rejectUnauthorized` filled in; `undefined` for plain text. */
   readonly tls: ServerTls | undefined
@@ -42,96 +32,122 @@ export interface UpstreamServer {
   readonly handshakes: number
 }
 
-/** One try on a server, as the server remembers it. */
-export interface Attempt {
-  /** How often the server had been marked when the try began. */
-  readonly marks: number
-}
-
-/** A passive mark: failed tries took the server out at `since`. Times are of the monotonic clock. */
-interface Mark {
-  readonly since: number
-  readonly until: number
+/** Open tunnels and tries under way. */
+export interface Load {
+  active: number
+  handshakes: number
 }
 
 /** How a server is run within its upstream. */
-export interface ServerSurroundings {
-  /** The probes' options; undefined without probes. */
-  readonly health: Pick<HealthConfig, 'rise' | 'fall' | 'starting'> | undefined
-  /** Whether it is the upstream's only server now, which is never marked: there is nothing to gain from it. */
-  readonly alone: boolean
-  /** So many tries may be under way; 0 is no limit. */
+export interface ServerSurroundings extends HealthSurroundings {
+  /** So many tries may be under way on each server; 0 is no limit. */
   readonly pendingHandshakes: number
+  /** What all servers carry together, kept by each of them. */
+  readonly load: Load
+  /** Those whose slow start is under way, kept by each of them. */
+  readonly ramping: Set<Server>
+  readonly outliers: Outliers | undefined
+  /** Told when a try has become a tunnel. Must not throw. */
+  readonly opened: (server: Server, lease: ServerLease) => void
   /** Told when a try is no longer under way, or a tunnel has ended, after the counts are right. Must not throw. */
   readonly freed: (server: Server) => void
-  /** Told of each move in or out of use, after the move is done. Must not throw. */
-  readonly announce: (server: Server, inUse: boolean, reason: Reason) => void
+  /** Told of each transition, after it is done. Must not throw. */
+  readonly moved: (server: Server, from: ServerState, to: ServerState, reason: Reason) => void
 }
 
-/**
- * The state machine of one server. Two things keep it out of use, each with its own way back:
- *
- * ```text
- * probes    starting ──1 good──▶ up ──fall bad──▶ down ──rise good──▶ up     (starting ──fall bad──▶ down)
- * traffic   no mark ──maxFails within failTimeout──▶ marked
- *           with probes:     marked ──rise good probes──▶ no mark
- *           without probes:  marked ──failTimeout──▶ probation ──a success──▶ no mark
- *                                                    probation ──a failure──▶ marked
- * ```
- *
- * Marks end by looking at the clock when somebody asks, so no timer is needed for them.
- */
+/** One server: its health, what it carries, and whether it may take more. */
 export class Server implements UpstreamServer {
   readonly id: string
-  readonly address: ServerAddress
   readonly tls: ServerTls | undefined
+  readonly tunnels: Set<ServerLease> = new Set()
   active = 0
   handshakes = 0
 
   #config: ServerConfig
+  #address: ServerAddress
   readonly #around: ServerSurroundings
+  readonly #health: Health
   readonly #totals = { leases: 0, opened: 0, failed: 0 }
-
-  #probed: 'starting' | 'up' | 'down'
-  #good = 0
-  #bad = 0
   #lastProbe: ProbeReport | null = null
+  /** Whether it takes its traffic slowly when it is in use next. */
+  #isRested: boolean
+  /** When its slow start began, of the monotonic clock. */
+  #rampSince: number | undefined
 
-  #mark: Mark | undefined
-  #marks = 0
-  #leaving = false
-  #trial: Attempt | undefined
-  #failures: number[] = []
-  #inUse: boolean
-
-  constructor(config: ServerConfig, around: ServerSurroundings) {
+  /**
+   * @param address - undefined until the config's name is looked up
+   * @param joins - whether it joins a set that has traffic already
+   */
+  constructor(
+    config: ServerConfig,
+    address: ServerAddress | undefined,
+    around: ServerSurroundings,
+    joins: boolean
+  ) {
     this.id = config.id
-    this.address = config.address
     this.tls = config.tls
     this.#config = config
+    this.#address = address ?? config.address
     this.#around = around
-    this.#probed = around.health === undefined ? 'up' : 'starting'
-    this.#inUse = !config.down && !this.#awaited
+    this.#isRested = joins
+    this.#health = new Health(config, around, address !== undefined, (from, to, reason) =>
+      this.#moved(from, to, reason)
+    )
+  }
+
+  get address(): ServerAddress {
+    return this.#address
+  }
+
+  /** Its address as it was written: a name, where `address` is what the name stands for. */
+  get written(): ServerAddress {
+    return this.#config.address
   }
 
   get weight(): number {
     return this.#config.weight
   }
 
+  get backup(): boolean {
+    return this.#config.backup
+  }
+
   get state(): ServerState {
-    if (this.#leaving) return this.load > 0 ? 'draining' : 'removed'
-    if (this.#config.down || this.#probed === 'down') return 'down'
-    if (this.#mark === undefined) return this.#probed
-    if (this.#around.health !== undefined) return 'down'
-    return performance.now() < this.#mark.until ? 'down' : 'probation'
+    return this.#health.state
   }
 
   get usable(): boolean {
-    if (this.#leaving) return false
-    const { maxConnections } = this.#config
-    if (maxConnections > 0 && this.load >= maxConnections) return false
-    const state = this.state
-    return state === 'probation' ? this.#trial === undefined : state !== 'down' && !this.#awaited
+    return this.#health.usable && !this.#isFull
+  }
+
+  /** Whether it may be used when too few are well. */
+  get usableInPanic(): boolean {
+    return this.#health.isReachable && !this.#isFull
+  }
+
+  /** Whether health lets it take traffic, full or not. */
+  get isWell(): boolean {
+    return this.#health.usable && this.state !== 'probation'
+  }
+
+  /** Whether it is meant to take traffic. */
+  get isWanted(): boolean {
+    return this.#health.isWanted
+  }
+
+  /** Whether it does worse than the others. */
+  get isEjected(): boolean {
+    return this.#health.isEjected
+  }
+
+  /** Whether its probes have it down. */
+  get probedDown(): boolean {
+    return this.#health.probedDown
+  }
+
+  /** Whether it is to be probed. */
+  get isProbed(): boolean {
+    return this.#health.isReachable
   }
 
   /** Whether a try may begin at once; if not, it waits for one to end. */
@@ -140,24 +156,24 @@ export class Server implements UpstreamServer {
     return pendingHandshakes === 0 || this.handshakes < pendingHandshakes
   }
 
-  /** Whether it takes traffic only when no other server does. */
-  get backup(): boolean {
-    return this.#config.backup
-  }
-
-  /** Whether probes have it down, whatever traffic met: then they come at their other interval. */
-  get probedDown(): boolean {
-    return this.#probed === 'down'
-  }
-
   /** Open tunnels and handshakes: what strategies call the load. */
   get load(): number {
     return this.active + this.handshakes
   }
 
-  /** Whether it is to be probed. */
-  get isProbed(): boolean {
-    return !this.#config.down && !this.#leaving
+  /** The share of its traffic that it takes now: below 1 in a slow start. */
+  get ramp(): number {
+    if (this.#rampSince === undefined) return 1
+    const share = (performance.now() - this.#rampSince) / this.#config.slowStart
+    if (share < 1) return share
+    this.#rampSince = undefined
+    this.#around.ramping.delete(this)
+    return 1
+  }
+
+  /** In milliseconds; 0 for none. */
+  get slowStart(): number {
+    return this.#config.slowStart
   }
 
   /** Whether other options are for the same server: what makes it another one is where and how it is reached. */
@@ -169,90 +185,112 @@ export class Server implements UpstreamServer {
   /** Takes other options for the same server; its counts and its health stay. */
   update(config: ServerConfig): void {
     this.#config = config
-    this.#tell('operator')
+    this.#health.update(config)
+  }
+
+  /** Its name was looked up for the first time: an address, or none yet. */
+  locate(address: ServerAddress | undefined): void {
+    if (address !== undefined) this.#address = address
+    this.#health.located(address !== undefined)
+  }
+
+  /** Whether it is known where it is. */
+  get isLocated(): boolean {
+    return this.#health.isLocated
+  }
+
+  /** It is in the set now. */
+  join(): void {
+    this.#followRamp()
   }
 
   /** It is no longer in the set: no new tries; what it has may end. */
-  leave(): void {
-    this.#leaving = true
-    this.#inUse = false
+  leave(reason: Reason): void {
+    this.#rampSince = undefined
+    this.#around.ramping.delete(this)
+    this.#health.leave(reason)
+  }
+
+  /** It has left, and nothing is left of it. */
+  emptied(): void {
+    this.#health.emptied()
+  }
+
+  /** No timer of its is left. */
+  stop(): void {
+    this.#health.stop()
   }
 
   /** A try begins; in probation it is the one trial. */
   begin(): Attempt {
-    const attempt = { marks: this.#marks }
-    if (this.state === 'probation') this.#trial = attempt
+    const attempt = this.#health.begin()
     this.handshakes++
+    this.#around.load.handshakes++
     this.#totals.leases++
     return attempt
   }
 
   /** The try became a tunnel, which is its success: the tunnel's end may be days away. */
-  opened(): void {
-    this.handshakes--
+  opened(attempt: Attempt, lease: ServerLease): void {
+    this.#endTry()
     this.active++
+    this.#around.load.active++
+    this.tunnels.add(lease)
     this.#totals.opened++
-    this.#succeed()
+    this.#succeed(attempt)
+    this.#around.opened(this, lease)
     this.#around.freed(this)
   }
 
-  /** The tunnel ended, however it did. */
-  closed(): void {
+  /**
+   * The tunnel ended.
+   *
+   * @param openFor - milliseconds, when it was the server that broke it off
+   */
+  closed(lease: ServerLease, openFor: number | undefined): void {
     this.active--
+    this.#around.load.active--
+    this.tunnels.delete(lease)
+    const { outliers } = this.#around
+    if (outliers !== undefined && openFor !== undefined && openFor < outliers.earlyDeath) {
+      outliers.diedEarly(this)
+    }
     this.#around.freed(this)
   }
 
   /** The try ended well without a tunnel: the server answered with another status, honestly. */
-  answered(): void {
-    this.handshakes--
-    this.#succeed()
+  answered(attempt: Attempt): void {
+    this.#endTry()
+    this.#succeed(attempt)
     this.#around.freed(this)
   }
 
   /** The try ended, and nobody can say whether the server is well. */
   cancelled(attempt: Attempt): void {
-    this.handshakes--
-    if (attempt === this.#trial) this.#trial = undefined
+    this.#endTry()
+    this.#health.cancelled(attempt)
     this.#around.freed(this)
   }
 
   /** The try failed by the server's fault. */
   failed(attempt: Attempt): void {
-    this.handshakes--
+    this.#endTry()
     this.#totals.failed++
-    this.#countFailure(attempt)
+    if (this.#health.isNews(attempt) && this.#around.outliers?.failed(this) !== true) {
+      this.#health.failed(attempt)
+    }
     this.#around.freed(this)
   }
 
-  #countFailure(attempt: Attempt): void {
-    const { maxFails, failTimeout } = this.#config
-    if (maxFails === 0 || failTimeout === 0 || this.#around.alone) return
-    // It began before the last mark, so it tells of the outage that the mark is about, not of the server since.
-    // A silent server's handshakes fail a minute later, maybe long after it came back.
-    if (attempt.marks !== this.#marks) return
-
-    this.#failures = [...this.#recentFailures(), performance.now()]
-    if (attempt !== this.#trial && this.#failures.length < maxFails) return
-    this.#putMark()
+  /** It does worse than the others: out for so many milliseconds. */
+  eject(time: number): void {
+    this.#health.eject(time)
   }
 
   /** A probe ended. `startedAt` is of the monotonic clock. */
   probed(report: ProbeReport, startedAt: number): void {
-    const { health } = this.#around
-    if (health === undefined) return
     this.#lastProbe = report
-    if (!report.ok) {
-      this.#good = 0
-      this.#bad++
-      if (this.#bad >= health.fall) this.#probed = 'down'
-      return this.#tell('probe')
-    }
-    this.#bad = 0
-    if (this.#mark !== undefined && startedAt < this.#mark.since) return
-    this.#good++
-    if (this.#probed === 'starting' || this.#good >= health.rise) this.#probed = 'up'
-    if (this.#mark !== undefined && this.#good >= health.rise) this.#clearMark()
-    this.#tell('probe')
+    this.#health.probed(report.ok, startedAt)
   }
 
   /** What is known now, as plain data. */
@@ -265,54 +303,47 @@ export class Server implements UpstreamServer {
       maxConnections: this.#config.maxConnections,
       state: this.state,
       usable: this.usable,
+      ejected: this.isEjected,
+      ramp: this.ramp,
       active: this.active,
       handshakes: this.handshakes,
-      fails: this.#recentFailures().length,
+      fails: this.#health.fails,
       totals: { ...this.#totals },
       probe: this.#lastProbe
     }
   }
 
-  /** Whether its first good probe has to come before any traffic does. */
-  get #awaited(): boolean {
-    return this.#probed === 'starting' && this.#around.health?.starting === 'wait'
+  get #isFull(): boolean {
+    const { maxConnections } = this.#config
+    return maxConnections > 0 && this.load >= maxConnections
   }
 
-  #succeed(): void {
-    this.#failures = []
-    // With probes a mark is theirs to clear: a try that began before the mark proves less than `rise` probes.
-    if (this.#mark === undefined || this.#around.health !== undefined) return
-    this.#clearMark()
-    this.#tell('traffic')
+  #endTry(): void {
+    this.handshakes--
+    this.#around.load.handshakes--
   }
 
-  #putMark(): void {
-    const now = performance.now()
-    this.#mark = { since: now, until: now + this.#config.failTimeout }
-    this.#marks++
-    this.#good = 0
-    this.#trial = undefined
-    this.#tell('failures')
+  #succeed(attempt: Attempt): void {
+    this.#around.outliers?.succeeded(this)
+    this.#health.succeeded(attempt)
   }
 
-  #clearMark(): void {
-    this.#mark = undefined
-    this.#trial = undefined
-    this.#failures = []
+  #moved(from: ServerState, to: ServerState, reason: Reason): void {
+    this.#followRamp()
+    this.#around.moved(this, from, to, reason)
   }
 
-  #recentFailures(): number[] {
-    const oldest = performance.now() - this.#config.failTimeout
-    return this.#failures.filter(time => time >= oldest)
-  }
-
-  /** Probation is still out of use: it is one try, whose success ends it. */
-  #tell(reason: Reason): void {
-    if (this.#leaving) return
-    const held = this.#config.down || this.#probed === 'down' || this.#awaited
-    const inUse = !held && this.#mark === undefined
-    if (inUse === this.#inUse) return
-    this.#inUse = inUse
-    this.#around.announce(this, inUse, reason)
+  #followRamp(): void {
+    if (!this.isWell) {
+      // A server that only waits for its first probe, or its address, has not been out of use.
+      if (this.state !== 'starting') this.#isRested = true
+      this.#rampSince = undefined
+      this.#around.ramping.delete(this)
+    } else if (this.#isRested) {
+      this.#isRested = false
+      if (this.slowStart === 0) return
+      this.#rampSince = performance.now()
+      this.#around.ramping.add(this)
+    }
   }
 }

@@ -1,6 +1,6 @@
 import type { ServerAddress } from './address.ts'
 import type { ProbeReport } from './probe.ts'
-import type { ServerState } from './server.ts'
+import type { ServerState } from './health.ts'
 
 /** Counts since the upstream's start. */
 export interface ServerTotals {
@@ -28,6 +28,10 @@ export interface ServerStats {
   readonly state: ServerState
   /** Whether a new try may go to it now. */
   readonly usable: boolean
+  /** Whether it is out for doing worse than the others. */
+  readonly ejected: boolean
+  /** The part of its traffic that it takes now, 0 to 1: below 1 in a slow start. */
+  readonly ramp: number
   /** Open tunnels. */
   readonly active: number
   /** Tries under way. */
@@ -48,6 +52,12 @@ export interface UpstreamStats {
   readonly keyless: string
   /** Clients that wait for a handshake's place. */
   readonly waiting: number
-  /** In the order of the options. */
+  /** Open tunnels of all servers. */
+  readonly active: number
+  /** Tries under way on all servers. */
+  readonly handshakes: number
+  /** Whether all servers are used, well or not, as too few are well. */
+  readonly panic: boolean
+  /** In the order of the options, then those that are draining. */
   readonly servers: readonly ServerStats[]
 }

@@ -1,34 +1,33 @@
-import { channel } from 'node:diagnostics_channel'
 import { EventEmitter } from 'node:events'
+import { isDeepStrictEqual } from 'node:util'
 
+import { ConfigError, RingwayError, xxh64 } from '@ringway/core'
+
+import type { ServerAddress } from './address.ts'
 import { Budget } from './budget.ts'
-import { checkServers, checkUpstream } from './config.ts'
-import type { ServerConfig, UpstreamConfig } from './config.ts'
+import { checkDrain, checkUpstream } from './config.ts'
+import type { UpstreamConfig } from './config.ts'
+import { Departures } from './departures.ts'
+import { channels } from './events.ts'
+import type { UpstreamEvents } from './events.ts'
+import type { Reason, ServerState } from './health.ts'
 import { ServerLease } from './lease.ts'
 import type { Lease } from './lease.ts'
-import type { UpstreamOptions } from './options.ts'
+import { Names } from './names.ts'
+import type { DrainOptions, UpstreamOptions } from './options.ts'
+import { Outliers } from './outliers.ts'
 import { Probe } from './probe.ts'
 import { makeCheck } from './probes/check.ts'
 import { Queue } from './queue.ts'
+import { Recalls } from './recalls.ts'
+import { checkServers, isEnough } from './server-config.ts'
+import type { ServerConfig } from './server-config.ts'
 import { Server } from './server.ts'
-import type { Reason, ServerSurroundings, UpstreamServer } from './server.ts'
-import { ServerSet } from './set.ts'
+import type { ServerSurroundings, UpstreamServer } from './server.ts'
+import { Place, ServerSet } from './set.ts'
 import type { UpstreamStats } from './stats.ts'
 import { Tries } from './tries.ts'
-
-/** The events of an {@link Upstream}, with their arguments. */
-export interface UpstreamEvents {
-  /** A server went out of use. */
-  'server:down': [server: UpstreamServer, reason: Reason]
-  /** A server came back into use. */
-  'server:up': [server: UpstreamServer, reason: Reason]
-  /** A server joined the set. */
-  'server:added': [server: UpstreamServer]
-  /** A server left the set, and takes nothing new. */
-  'server:draining': [server: UpstreamServer]
-  /** A server that left the set has no tunnel and no try any more. */
-  'server:removed': [server: UpstreamServer]
-}
+import { settled } from './wait.ts'
 
 /** What {@link Upstream.acquire} may be told. */
 export interface AcquireOptions {
@@ -38,20 +37,21 @@ export interface AcquireOptions {
   signal?: AbortSignal
 }
 
-const channels = {
-  'server:up': channel('ringway:server:up'),
-  'server:down': channel('ringway:server:down'),
-  'server:added': channel('ringway:server:added'),
-  'server:draining': channel('ringway:server:draining'),
-  'server:removed': channel('ringway:server:removed')
+/** A set of servers that is to be, next to the one that is. */
+interface Change {
+  readonly places: readonly Place[]
+  readonly staying: ReadonlyMap<Server, ServerConfig>
+  readonly added: readonly Server[]
+  /** Servers whose name has its first address now. */
+  readonly located: ReadonlyMap<Server, ServerAddress>
 }
 
 /**
  * A set of servers, what is known of their health, and who takes the next key.
  *
- * Emits `server:down` and `server:up` with the server and the reason, `server:added`, `server:draining` and
- * `server:removed` with the server, and publishes the same as `{ upstream, server, reason }` on the diagnostics channels
- * `ringway:server:down` and so on. A listener that throws is an uncaught exception, but does no harm to the upstream.
+ * Emits an event for each move of a server to another state, see {@link UpstreamEvents}, and publishes the same on the
+ * diagnostics channels `ringway:server:down` and so on, as `{ upstream, server, from, to, reason }`. A listener that throws
+ * is an uncaught exception, but does no harm to the upstream.
  */
 export class Upstream extends EventEmitter<UpstreamEvents> {
   /** Whether the strategy looks at keys; when not, none need be computed. */
@@ -60,16 +60,29 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
   readonly #config: UpstreamConfig
   readonly #path: string
   readonly #around: ServerSurroundings
-  /** Those that left the set and still have tunnels or tries. */
-  readonly #draining = new Set<Server>()
+  readonly #ramping = new Set<Server>()
+  readonly #load = { active: 0, handshakes: 0 }
   readonly #probes = new Map<Server, Probe>()
-  #set: ServerSet
+  readonly #names: Names
+  readonly #recalls = new Recalls()
+  readonly #departures = new Departures(this.#recalls)
   readonly #queue: Queue
   readonly #budget: Budget | undefined
+  /** The servers as they are listed, with names for addresses. */
+  #configs: readonly ServerConfig[] = []
+  #set: ServerSet
+  #panic = false
+  /** What requests without a key are drawn by in a slow start. */
+  #draw = 0
+  /** Fulfilled when the first look-ups are done; undefined then. */
+  #looking: Promise<void> | undefined
+  #endLooking = (): void => {}
+  /** What is to be told when the change under way is done. */
+  #untold: (() => void)[] | undefined
   #disposal: Promise<void> | undefined
 
   /**
-   * Checks the options, builds the tables and starts the probes.
+   * Checks the options, builds the tables, begins to look up names, and starts the probes.
    *
    * @param options - see each field; a bad one throws a `ConfigError` that names it
    * @param path - put before the names of fields in errors, such as `upstream`. Default: none
@@ -83,68 +96,86 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     this.#budget = config.retry.budget && new Budget(config.retry.budget)
     this.#around = this.#makeSurroundings()
     this.keyed = config.strategy.keyed !== false
-    this.#set = new ServerSet(
-      config.servers.map(server => new Server(server, this.#around)),
-      config
+    this.#names = new Names(
+      () => this.#lookedUp(),
+      (host, error) => this.#lookupFailed(host, error)
     )
+    const change = this.#plan(config.servers, false)
+    this.#set = new ServerSet(change.places, config)
+    this.#configs = config.servers
     // Last, since nothing above may throw with probes running.
+    this.#followNames()
     this.#followProbes()
+    if (this.#names.first === undefined) return
+    this.#looking = new Promise(resolve => {
+      this.#endLooking = (): void => {
+        this.#looking = undefined
+        resolve()
+      }
+    })
+    void this.#names.first.then(() => this.#endLooking())
   }
 
   /** All servers: those of the set in the order of the options, then those that are draining. */
   get servers(): readonly UpstreamServer[] {
-    return [...this.#set.servers, ...this.#draining]
+    return [...this.#set.servers, ...this.#departures.servers]
   }
 
   /**
    * Changes the set while traffic runs. A server that stays, by its id, keeps its tunnels, counts and health, whatever
    * its weight and limits are now; one with another address or TLS is another server. Keys move only as the strategy
-   * needs. A server that isn't listed any more takes nothing new: its tunnels stay until they end, and then it is removed.
+   * needs. A server that isn't listed any more takes nothing new, and is removed when its last tunnel has ended.
    *
    * @param servers - as in the options; a bad one throws a `ConfigError` that names it, or a strategy throws, and nothing
    *   is changed
+   * @param drain - how the tunnels of servers end that aren't listed any more, by this call or an earlier one; `{}` takes
+   *   the defaults. Default: they stay until they end by themselves
+   * @returns with `drain` fulfilled when nothing of those servers is left; else at once
    */
-  setServers(servers: UpstreamOptions['servers']): void {
+  setServers(servers: UpstreamOptions['servers'], drain?: DrainOptions): Promise<void> {
     const path = this.#path === '' ? 'servers' : `${this.#path}.servers`
-    const configs = checkServers(servers, path, this.#config.marks)
-    if (this.#disposal !== undefined) return
-    const known = new Map(this.#set.servers.map(server => [server.id, server]))
-    const staying = new Map<Server, ServerConfig>()
-    const next = configs.map(config => {
-      const server = known.get(config.id)
-      if (server?.isSame(config) !== true) return new Server(config, this.#around)
-      staying.set(server, config)
-      return server
-    })
-    // What could throw is tried out on copies, since a server's weight is its own.
-    const members = configs.map(({ id, weight }) => ({ id, weight }))
-    this.#config.strategy.build(members)
-    this.#config.keyless.build(members)
+    const configs = checkServers(servers, path, this.#config.defaults)
+    const plan = drain && checkDrain(drain)
+    if (this.#disposal !== undefined) return Promise.resolve()
+    this.#change(configs, 'operator')
+    return plan === undefined ? Promise.resolve() : this.#departures.drain(this.#departures.servers, plan)
+  }
 
-    const before = this.#set
-    for (const [server, config] of staying) server.update(config)
-    this.#set = new ServerSet(next, this.#config, before)
-    const added = next.filter(server => !staying.has(server))
-    const gone = before.servers.filter(server => !staying.has(server))
-    for (const server of gone) {
-      server.leave()
-      this.#draining.add(server)
+  /**
+   * Takes a server out of the set for good: nothing new goes to it, and its tunnels are asked to end. A handshake that is
+   * under way isn't cut off, but the tunnel that it comes to is ended too.
+   *
+   * @param id - of a server of the set, or of one that has left it; no such one, or the last one that is no backup, is a
+   *   `ConfigError`
+   * @param options - how its tunnels end
+   * @returns fulfilled when nothing of it is left
+   */
+  drain(id: string, options: DrainOptions = {}): Promise<void> {
+    const plan = checkDrain(options)
+    const remaining = this.#configs.filter(config => config.id !== id)
+    const isListed = remaining.length < this.#configs.length
+    if (!isListed && !this.#departures.servers.some(server => server.id === id)) {
+      throw new ConfigError('id', `${JSON.stringify(id)} is no server's`)
     }
-    this.#followProbes()
-    this.#queue.turnAll()
-    for (const server of added) this.#tell('server:added', server)
-    for (const server of gone) this.#tell('server:draining', server)
-    for (const server of gone) this.#freed(server)
+    if (this.#disposal !== undefined) return Promise.resolve()
+    if (isListed) {
+      if (!isEnough(remaining)) throw new ConfigError('id', 'is that of the last server that is no backup')
+      this.#change(remaining, 'operator')
+    }
+    return this.#departures.drain(
+      this.#departures.servers.filter(server => server.id === id),
+      plan
+    )
   }
 
   /**
    * Takes a place on the server that the key belongs to, or on the next usable one in the key's order; backups come
    * when no other server is usable. The place counts as a handshake when this call returns, unless the server has as
-   * many as `pendingHandshakes` allows: then this waits for one to end. Gives `undefined` when no server is usable, or
-   * after disposal.
+   * many as `pendingHandshakes` allows: then this waits for one to end. It waits too while names are looked up for the
+   * first time. Gives `undefined` when no server is usable, or after disposal.
    *
-   * Rejects with the signal's reason, with what a strategy throws, and with `ERR_RINGWAY_QUEUE_FULL` or
-   * `ERR_RINGWAY_QUEUE_TIMEOUT`; then no place is taken.
+   * Rejects with the signal's reason, with what a strategy throws, and with `ERR_RINGWAY_QUEUE_FULL`,
+   * `ERR_RINGWAY_QUEUE_TIMEOUT` or `ERR_RINGWAY_LIMIT`; then no place is taken.
    *
    * @param key - the client's key; without one (undefined or '') the keyless strategy chooses
    * @param options - servers to leave out, and a signal
@@ -181,51 +212,181 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
       strategy: this.#config.strategy.name,
       keyless: this.#config.keyless.name,
       waiting: this.#queue.waiting,
-      servers: [...this.#set.servers, ...this.#draining].map(server => server.stats())
+      ...this.#load,
+      panic: this.#panic,
+      servers: [...this.#set.servers, ...this.#departures.servers].map(server => server.stats())
     }
   }
 
   /**
    * Ends the probes and waits until nothing is left of those under way. `acquire()` gives undefined from now on, also to
-   * those who wait; no more events come; leases that are out may still be settled.
+   * those who wait; no more events come, and no tunnel is asked to end; leases that are out may still be settled.
    */
   [Symbol.asyncDispose](): Promise<void> {
     if (this.#disposal === undefined) {
-      this.#disposal = Promise.all(Array.from(this.#probes.values(), async probe => probe.stop())).then(
-        () => undefined
-      )
+      const probes = Array.from(this.#probes.values(), async probe => probe.stop())
+      this.#disposal = Promise.all(probes).then(() => undefined)
+      this.#names.follow(new Set())
+      this.#endLooking()
+      this.#recalls.end()
+      this.#departures.end()
+      for (const server of this.#set.servers) server.stop()
       this.#queue.end()
     }
     return this.#disposal
   }
 
-  #take(
-    key: string | undefined,
-    { except, signal }: AcquireOptions
-  ): Lease | undefined | Promise<Lease | undefined> {
+  #take(key: string | undefined, options: AcquireOptions): Lease | undefined | Promise<Lease | undefined> {
+    const { except, signal } = options
     signal?.throwIfAborted()
+    if (this.#looking !== undefined) {
+      return settled(this.#looking, signal).then(() => this.#take(key, options))
+    }
+    this.#checkLimits()
     const choose = (): Server | undefined => this.#choose(key, except)
+    const take = (server: Server): Lease => new ServerLease(server, this.#strayedFrom(key, server, except))
     const server = choose()
     if (server === undefined) return undefined
-    return server.hasPlace ? new ServerLease(server) : this.#queue.wait(server, choose, signal)
+    return server.hasPlace ? take(server) : this.#queue.wait(server, choose, take, signal)
   }
 
   #choose(key: string | undefined, except: ReadonlySet<UpstreamServer> | undefined): Server | undefined {
     if (this.#disposal !== undefined) return undefined
-    return this.#set.choose(key, server => server.usable && !except?.has(server))
+    const isUsable = (server: Server): boolean =>
+      (this.#panic ? server.usableInPanic : server.usable) && except?.has(server) !== true
+    if (this.#ramping.size > 0) {
+      // The same keys each time, so that whoever is home stays there; the share of all grows with the ramp.
+      const position = this.#set.isKeyed(key) ? xxh64(key).high / 2 ** 32 : this.#nextDraw()
+      const server = this.#set.choose(key, each => isUsable(each) && position < each.ramp, false)
+      // Where all that could take it are slow to start, one of them has to.
+      if (server !== undefined) return server
+    }
+    return this.#set.choose(key, isUsable, true)
+  }
+
+  /** Numbers of 0 to 1 that are even in each stretch of them: multiples of the golden ratio. */
+  #nextDraw(): number {
+    this.#draw = (this.#draw + 0.618_033_988_749_894_9) % 1
+    return this.#draw
+  }
+
+  #checkLimits(): void {
+    const { connections, handshakes } = this.#config.limits
+    const tries = this.#load.handshakes + this.#queue.waiting
+    if (handshakes > 0 && tries >= handshakes) {
+      throw new RingwayError('ERR_RINGWAY_LIMIT', `${handshakes} handshakes are under way`)
+    }
+    if (connections > 0 && this.#load.active + tries >= connections) {
+      throw new RingwayError('ERR_RINGWAY_LIMIT', `${connections} connections are open`)
+    }
+  }
+
+  /** The id that a key belongs to when its client goes elsewhere as that is not well. */
+  #strayedFrom(
+    key: string | undefined,
+    server: Server,
+    except: ReadonlySet<UpstreamServer> | undefined
+  ): string | undefined {
+    if (this.#config.rebalance === 'lazy' || !this.#set.isKeyed(key)) return undefined
+    const home = this.#set.home(key)
+    if (home === server.id) return undefined
+    const isThere = (each: Server): boolean =>
+      each.id === home && each.isWell && each.ramp === 1 && except?.has(each) !== true
+    return this.#set.servers.some(isThere) ? undefined : home
   }
 
   #makeSurroundings(): ServerSurroundings {
     const set = (): ServerSet => this.#set
+    const { health, pendingHandshakes, outliers } = this.#config
     return {
-      health: this.#config.health,
+      health,
       get alone() {
         return set().servers.length === 1
       },
-      pendingHandshakes: this.#config.pendingHandshakes,
+      pendingHandshakes,
+      load: this.#load,
+      ramping: this.#ramping,
+      outliers: outliers && new Outliers(outliers, () => this.#set.servers),
+      opened: (server, lease) => this.#departures.opened(server, lease),
       freed: server => this.#freed(server),
-      announce: (server, inUse, reason) => this.#announce(server, inUse, reason)
+      moved: (server, from, to, reason) => this.#moved(server, from, to, reason)
     }
+  }
+
+  /** What another list of servers means for those there are. */
+  #plan(configs: readonly ServerConfig[], joins: boolean): Change {
+    const staying = new Map<Server, ServerConfig>()
+    const located = new Map<Server, ServerAddress>()
+    const added: Server[] = []
+    const places = configs.map(config => {
+      const known = joins ? this.#set.servers.filter(server => server.isSame(config)) : []
+      const servers = this.#addressesOf(config).map(address => {
+        const same = known.find(({ isLocated, address: at }) =>
+          address === undefined ? !isLocated : isLocated && isDeepStrictEqual(at, address)
+        )
+        const server = same ?? known.find(each => !each.isLocated && !staying.has(each))
+        if (server === undefined) {
+          const one = new Server(config, address, this.#around, joins)
+          added.push(one)
+          return one
+        }
+        staying.set(server, config)
+        if (address !== undefined && !server.isLocated) located.set(server, address)
+        return server
+      })
+      return new Place(config, joins ? this.#set.member(config) : undefined, servers)
+    })
+    return { places, staying, added, located }
+  }
+
+  /** Where a server is; undefined when that isn't known yet. */
+  #addressesOf({ address }: ServerConfig): readonly (ServerAddress | undefined)[] {
+    if ('socketPath' in address) return [address]
+    const hosts = this.#names.addresses(address.host)
+    return hosts?.map(host => Object.freeze({ host, port: address.port })) ?? [undefined]
+  }
+
+  /** Puts another set in the place of this one, or throws and changes nothing. */
+  #change(configs: readonly ServerConfig[], reason: Reason): void {
+    const { places, staying, added, located } = this.#plan(configs, true)
+    const before = this.#set
+    this.#set = new ServerSet(places, this.#config, before)
+    this.#configs = configs
+    const untold: (() => void)[] = []
+    this.#untold = untold
+    for (const server of added) this.#tell('server:added', [server, reason], { server, reason })
+    for (const [server, config] of staying) server.update(config)
+    for (const [server, address] of located) server.locate(address)
+    for (const server of added) server.join()
+    const gone = before.servers.filter(server => !staying.has(server))
+    for (const server of gone) {
+      this.#departures.add(server)
+      server.leave(reason)
+    }
+    for (const server of gone) this.#freed(server)
+    this.#untold = undefined
+    this.#followNames()
+    this.#followProbes()
+    this.#checkPanic()
+    this.#queue.turnAll()
+    for (const tell of untold) tell()
+  }
+
+  #followNames(): void {
+    const hosts = this.#configs.flatMap(({ address }) => ('host' in address ? [address.host] : []))
+    this.#names.follow(new Set(hosts))
+  }
+
+  #lookedUp(): void {
+    this.#change(this.#configs, 'lookup')
+  }
+
+  #lookupFailed(host: string, error: RingwayError): void {
+    for (const server of this.#set.servers) {
+      const { written, isLocated } = server
+      if ('host' in written && written.host === host && !isLocated) server.locate(undefined)
+    }
+    this.#tell('lookup:error', [host, error], { host, error })
   }
 
   /** Probes run for the servers that are to be probed, and for no others. */
@@ -246,27 +407,78 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
   }
 
   #freed(server: Server): void {
-    this.#queue.turn(server)
-    if (server.load > 0 || !this.#draining.delete(server)) return
-    this.#tell('server:removed', server)
+    if (this.#untold === undefined) this.#queue.turn(server)
+    if (server.load === 0 && this.#departures.emptied(server)) server.emptied()
   }
 
-  #announce(server: Server, inUse: boolean, reason: Reason): void {
+  #moved(server: Server, from: ServerState, to: ServerState, reason: Reason): void {
     if (this.#disposal !== undefined) return
-    // Whoever waits must look elsewhere, or may look here.
-    if (inUse) this.#queue.turnAll()
-    else this.#queue.turn(server)
-    this.#tell(inUse ? 'server:up' : 'server:down', server, reason)
+    if (this.#untold === undefined) {
+      this.#checkPanic()
+      // Whoever waits must look elsewhere, or may look here.
+      if (server.usable) this.#queue.turnAll()
+      else this.#queue.turn(server)
+    }
+    if (to === 'down' && this.#config.onDown === 'close') this.#recallFrom(server)
+    if (to === 'up' && this.#config.rebalance === 'close') this.#recallTo(server)
+    this.#tell(`server:${to}`, [server, reason], { server, from, to, reason })
   }
 
-  #tell(name: keyof UpstreamEvents, server: Server, reason?: Reason): void {
+  #recallFrom(server: Server): void {
+    const { spread } = this.#config
+    this.#recalls.begin({
+      leases: () => server.tunnels,
+      reason: 'down',
+      code: 1012,
+      delay: 0,
+      spread,
+      deadline: Infinity,
+      isWanted: () => !server.isWell
+    })
+  }
+
+  #recallTo(home: Server): void {
+    const { spread } = this.#config
+    const strayed = (): ServerLease[] =>
+      this.#set.servers.flatMap(server =>
+        [...server.tunnels].filter(({ strayedFrom }) => strayedFrom === home.id)
+      )
+    this.#recalls.begin({
+      leases: strayed,
+      reason: 'rebalance',
+      code: 1012,
+      delay: home.slowStart,
+      spread,
+      deadline: Infinity,
+      isWanted: () => home.isWell
+    })
+  }
+
+  #checkPanic(): void {
+    const { panic } = this.#config
+    if (panic === 0) return
+    const servers = this.#set.servers.filter(server => server.isWanted)
+    // What waits for its first probe isn't known to be ill.
+    const judged = servers.filter(({ backup, state, isWell }) => !backup && (state !== 'starting' || isWell))
+    const well = judged.filter(({ isWell }) => isWell).length
+    const hasBackup = servers.some(({ backup, isWell }) => backup && isWell)
+    const isPanic = !hasBackup && judged.length > 0 && well / judged.length < panic
+    if (isPanic === this.#panic) return
+    this.#panic = isPanic
+    if (isPanic) this.#queue.turnAll()
+    this.#tell(isPanic ? 'panic:start' : 'panic:end', [], {})
+  }
+
+  #tell<Name extends keyof UpstreamEvents>(name: Name, args: UpstreamEvents[Name], message: object): void {
+    if (this.#untold !== undefined) {
+      this.#untold.push(() => this.#tell(name, args, message))
+      return
+    }
     if (this.#disposal !== undefined) return
-    channels[name].publish(
-      reason === undefined ? { upstream: this, server } : { upstream: this, server, reason }
-    )
+    channels[name].publish({ upstream: this, ...message })
     try {
-      // The events' own types say which of them have a reason.
-      ;(this as EventEmitter).emit(name, server, ...(reason === undefined ? [] : [reason]))
+      // The events' own types say which arguments each of them has.
+      ;(this as EventEmitter).emit(name, ...args)
     } catch (error) {
       // We are called from within probes and settled leases, which a listener's bug must not stop; but nor must it
       // be hidden. Channels treat their subscribers the same.

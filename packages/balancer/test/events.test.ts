@@ -14,7 +14,7 @@ test('each move is published on its diagnostics channel', async t => {
   const listener = (message: unknown, name: string | symbol): void => {
     published.push([name, message])
   }
-  for (const name of ['ringway:server:down', 'ringway:server:up']) {
+  for (const name of ['ringway:server:down', 'ringway:server:probation', 'ringway:server:up']) {
     subscribe(name, listener)
     t.after(() => unsubscribe(name, listener))
   }
@@ -24,8 +24,9 @@ test('each move is published on its diagnostics channel', async t => {
   time.advance(100)
   ;(await acquired(set, 'x')).opened()
   assert.deepEqual(published, [
-    ['ringway:server:down', { upstream: set, server, reason: 'failures' }],
-    ['ringway:server:up', { upstream: set, server, reason: 'traffic' }]
+    ['ringway:server:down', { upstream: set, server, from: 'up', to: 'down', reason: 'failures' }],
+    ['ringway:server:probation', { upstream: set, server, from: 'down', to: 'probation', reason: 'expired' }],
+    ['ringway:server:up', { upstream: set, server, from: 'probation', to: 'up', reason: 'traffic' }]
   ])
 })
 

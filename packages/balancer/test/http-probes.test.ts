@@ -60,10 +60,6 @@ test('a refused connect is a bad probe', async t => {
   assert.match(await fault(probing(t, `127.0.0.1:${await refusing()}`)), /ECONNREFUSED/)
 })
 
-test('a name that does not resolve is a bad probe', async t => {
-  assert.match(await fault(probing(t, 'nobody.invalid:80')), /nobody\.invalid/)
-})
-
 test('a probe is one GET on its own connection, with the address as Host', async t => {
   const seen: unknown[] = []
   const sockets = new Set<unknown>()

@@ -1,51 +1,36 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import type { ProbeReport } from '../src/index.ts'
-import { Server } from '../src/server.ts'
+import { Health } from '../src/health.ts'
+import type { Attempt } from '../src/health.ts'
+import type { Reason, ServerState } from '../src/index.ts'
 import { clock } from './support/upstream.ts'
 
-const config = {
-  id: 'a',
-  weight: 1,
-  down: false,
-  backup: false,
-  maxConnections: 0,
-  terminating: false,
-  maxFails: 1,
-  failTimeout: 100,
-  address: { host: 'a', port: 80 },
-  tls: undefined
-}
+const rules = { down: false, maxFails: 1, failTimeout: 100 }
 
-function report(ok: boolean): ProbeReport {
-  return { ok, at: 0, took: 0 }
-}
-
-/** What these tests don't look at. */
-const untouched = { pendingHandshakes: 0, freed() {} }
-
-/** A server with rise 2 and fall 3, whose probes are ours to tell. */
-function probed(starting: 'take' | 'wait' = 'take'): {
-  server: Server
+/** The health of a server with rise 2 and fall 3, whose probes are ours to tell. */
+function probed(
+  starting: 'take' | 'wait' = 'take',
+  { maxFails = 1, rise = 2, fall = 3 }: { maxFails?: number; rise?: number; fall?: number } = {}
+): {
+  server: Health
   list: string[]
-  good: () => void
+  good: (startedAt?: number) => void
   bad: () => void
-  fail: () => void
+  fail: (attempt?: Attempt) => void
 } {
   const list: string[] = []
-  const server = new Server(config, {
-    health: { rise: 2, fall: 3, starting },
-    alone: false,
-    ...untouched,
-    announce: (_, inUse, reason) => list.push(`${inUse ? 'up' : 'down'} ${reason}`)
-  })
+  const around = { health: { rise, fall, starting }, alone: false }
+  const moved = (_: ServerState, to: ServerState, reason: Reason): void => void list.push(`${to} ${reason}`)
+  const server = new Health({ ...rules, maxFails }, around, true, moved)
   return {
     server,
     list,
-    good: () => server.probed(report(true), performance.now()),
-    bad: () => server.probed(report(false), performance.now()),
-    fail: () => server.failed(server.begin())
+    good: (startedAt = performance.now()) => server.probed(true, startedAt),
+    bad: () => server.probed(false, performance.now()),
+    fail(attempt = server.begin()) {
+      if (server.isNews(attempt)) server.failed(attempt)
+    }
   }
 }
 
@@ -55,7 +40,7 @@ test('a starting server takes traffic, and one good probe makes it up', () => {
   assert.equal(server.usable, true)
   good()
   assert.equal(server.state, 'up')
-  assert.deepEqual(list, [])
+  assert.deepEqual(list, ['up probe'])
 })
 
 test('fall bad probes in a row take a server out, starting or up', () => {
@@ -70,7 +55,7 @@ test('fall bad probes in a row take a server out, starting or up', () => {
   bad()
   assert.equal(server.state, 'down')
   bad()
-  assert.deepEqual(list, ['down probe'])
+  assert.deepEqual(list, ['up probe', 'down probe'])
 
   const young = probed()
   for (let i = 0; i < 3; i++) young.bad()
@@ -99,8 +84,7 @@ test('a starting server that waits falls as any other, and needs rise good probe
   assert.equal(server.usable, false)
   good()
   assert.equal(server.usable, true)
-  // It was never in use before.
-  assert.deepEqual(list, ['up probe'])
+  assert.deepEqual(list, ['down probe', 'up probe'])
 })
 
 test('rise good probes in a row bring it back', () => {
@@ -132,7 +116,7 @@ test('a mark lasts beyond failTimeout until rise good probes; traffic tries noth
   assert.equal(server.state, 'down')
   good()
   assert.equal(server.state, 'up')
-  assert.deepEqual(list, ['down failures', 'up probe'])
+  assert.deepEqual(list, ['up probe', 'down failures', 'up probe'])
 })
 
 test('a probe from before the mark says nothing about it', t => {
@@ -141,7 +125,7 @@ test('a probe from before the mark says nothing about it', t => {
   const before = performance.now()
   time.advance(1)
   fail()
-  for (let i = 0; i < 3; i++) server.probed(report(true), before)
+  for (let i = 0; i < 3; i++) good(before)
   assert.equal(server.state, 'down')
   good()
   good()
@@ -150,22 +134,18 @@ test('a probe from before the mark says nothing about it', t => {
 
 test('a late 101 does not end a mark: that is for the probes to do', () => {
   const { server, fail } = probed()
-  server.begin()
+  const late = server.begin()
   fail()
-  server.opened()
+  server.succeeded(late)
   assert.equal(server.state, 'down')
-  assert.equal(server.active, 1)
 })
 
 test('good probes do not clear failures that traffic met', () => {
-  const server = new Server(
-    { ...config, maxFails: 2 },
-    { health: { rise: 1, fall: 1, starting: 'take' }, alone: false, ...untouched, announce() {} }
-  )
-  server.failed(server.begin())
-  server.probed(report(true), performance.now())
-  assert.equal(server.stats().fails, 1)
-  server.failed(server.begin())
+  const { server, good, fail } = probed('take', { maxFails: 2, rise: 1, fall: 1 })
+  fail()
+  good()
+  assert.equal(server.fails, 1)
+  fail()
   assert.equal(server.state, 'down')
 })
 
@@ -173,7 +153,7 @@ test('out of use for both reasons, a server moves once each way', () => {
   const { server, list, good, bad, fail } = probed()
   const late = server.begin()
   for (let i = 0; i < 3; i++) bad()
-  server.failed(late)
+  fail(late)
   assert.deepEqual(list, ['down probe'])
   good()
   good()

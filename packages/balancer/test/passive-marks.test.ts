@@ -27,7 +27,7 @@ test('one failure marks a server for failTimeout, and its keys go to the next', 
   assert.equal(first(set).state, 'down')
   time.advance(1)
   assert.equal(first(set).state, 'probation')
-  assert.deepEqual(list, ['down a:80 failures'])
+  assert.deepEqual(list, ['down a:80 failures', 'probation a:80 expired'])
 })
 
 test('when all are marked nobody is taken until the first mark ends', async t => {
@@ -56,7 +56,7 @@ test('probation lets one try through at a time; its success ends it', async t =>
   assert.equal(first(set).state, 'up')
   assert.equal(set.stats().servers[0]?.fails, 0)
   for (let i = 0; i < 3; i++) assert.equal((await acquired(set, 'x', [set.servers[1]!])).server, first(set))
-  assert.deepEqual(list, ['down a:80 failures', 'up a:80 traffic'])
+  assert.deepEqual(list, ['down a:80 failures', 'probation a:80 expired', 'up a:80 traffic'])
 })
 
 test('an honest answer that is no 101 ends probation too', async t => {
@@ -76,13 +76,14 @@ test('a failure in probation marks again at once, whatever maxFails is', async t
   assert.equal(first(set).state, 'up')
   await attempt(set, 'failed')
   assert.equal(first(set).state, 'down')
+  assert.deepEqual(list.splice(0), ['down a:80 failures'])
   for (let i = 0; i < 3; i++) {
     time.advance(100)
     assert.equal(first(set).state, 'probation')
     await attempt(set, 'failed')
     assert.equal(first(set).state, 'down')
+    assert.deepEqual(list.splice(0), ['probation a:80 expired', 'down a:80 failures'])
   }
-  assert.deepEqual(list, ['down a:80 failures'])
 })
 
 test('a cancelled trial says nothing, and lets the next one try', async t => {

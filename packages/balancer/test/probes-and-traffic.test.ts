@@ -82,7 +82,7 @@ test("with 'wait' fall bad probes make a server down, which never was in use", a
   const list = moves(set)
   await firstProbe(set)
   assert.equal(set.servers[0]?.state, 'down')
-  assert.deepEqual(list, [])
+  assert.deepEqual(list, [`down 127.0.0.1:${port} probe`])
   const up = moved(set, 'server:up')
   status = 200
   await up

@@ -6,7 +6,7 @@ import test from 'node:test'
 
 import { ketama, leastConnections, movedShare } from '@ringway/core'
 import type { Lease, Upstream } from '../src/index.ts'
-import { acquired, upstream } from './support/upstream.ts'
+import { acquired, upstream, located } from './support/upstream.ts'
 
 const keys = Array.from({ length: 300 }, (_, index) => `192.0.${index >> 8}.${index & 255}`)
 
@@ -29,7 +29,7 @@ test('a server that joins takes keys for itself only, as many as the strategy’
   const set = upstream(t, { servers: ['a:80', 'b:80', 'c:80'] })
   const list = moves(set)
   const before = homes(set)
-  set.setServers(['a:80', 'b:80', 'c:80', 'd:80'])
+  void set.setServers(located(['a:80', 'b:80', 'c:80', 'd:80']))
   const after = homes(set)
   for (const [index, home] of after.entries()) if (home !== 'd:80') assert.equal(home, before[index])
   const members = ['a:80', 'b:80', 'c:80', 'd:80'].map(id => ({ id, weight: 1 }))
@@ -45,7 +45,7 @@ test('a server that stays keeps its tunnels, its counts and its marks', async t 
   lease.opened()
   ;(await acquired(set, key)).settle('failed')
   const a = set.servers[0]!
-  set.setServers([{ host: 'a', port: 80, weight: 3 }, 'c:80'])
+  void set.setServers(located([{ host: 'a', port: 80, weight: 3 }, 'c:80']))
   assert.equal(set.servers[0], a)
   assert.equal(a.weight, 3)
   assert.equal(a.active, 1)
@@ -58,7 +58,7 @@ test('a server that stays keeps its tunnels, its counts and its marks', async t 
 test('a larger weight takes keys and gives none away', t => {
   const set = upstream(t, { servers: ['a:80', 'b:80', 'c:80'] })
   const before = homes(set)
-  set.setServers(['a:80', { host: 'b', port: 80, weight: 3 }, 'c:80'])
+  void set.setServers(located(['a:80', { host: 'b', port: 80, weight: 3 }, 'c:80']))
   const after = homes(set)
   for (const [index, home] of after.entries()) if (home !== 'b:80') assert.equal(home, before[index])
   assert.ok(
@@ -74,7 +74,7 @@ test('a server that goes takes nothing new, keeps its tunnels to their end, and 
   tunnel.opened()
   const handshake = await acquired(set, key)
   const a = tunnel.server
-  set.setServers(['b:80'])
+  void set.setServers(located(['b:80']))
   assert.equal(a.state, 'draining')
   assert.equal(a.usable, false)
   assert.deepEqual(
@@ -97,7 +97,7 @@ test('a server that goes takes nothing new, keeps its tunnels to their end, and 
 test('a server without tunnels is removed at once', t => {
   const set = upstream(t, { servers: ['a:80', 'b:80'] })
   const list = moves(set)
-  set.setServers(['b:80'])
+  void set.setServers(located(['b:80']))
   assert.deepEqual(list, ['draining a:80', 'removed a:80'])
 })
 
@@ -105,24 +105,24 @@ test('a failed try of a server that has left says nothing of it any more', async
   const set = upstream(t, { servers: ['a:80', 'b:80'] })
   const key = keys.find(each => set.order(each)[0]!.id === 'a:80')!
   const lease = await acquired(set, key)
-  set.setServers(['b:80', 'c:80'])
+  void set.setServers(located(['b:80', 'c:80']))
   const list = moves(set)
   lease.settle('failed')
   assert.deepEqual(list, ['removed a:80'])
 })
 
 test('the same id at another address is another server', async t => {
-  const set = upstream(t, { servers: [{ id: 'one', host: 'a', port: 80 }, 'b:80'] })
+  const set = upstream(t, { servers: [{ id: 'one', host: '10.0.0.1', port: 80 }, 'b:80'] })
   const before = homes(set)
   const old = set.servers[0]!
   const key = keys.find(each => set.order(each)[0] === old)!
   const lease = await acquired(set, key)
   lease.opened()
-  set.setServers([{ id: 'one', host: 'a2', port: 80 }, 'b:80'])
+  void set.setServers(located([{ id: 'one', host: '10.0.0.2', port: 80 }, 'b:80']))
   assert.equal(old.state, 'draining')
   assert.notEqual(set.servers[0], old)
   assert.deepEqual(homes(set), before) // the id is what is hashed
-  assert.deepEqual((await acquired(set, key)).server.address, { host: 'a2', port: 80 })
+  assert.deepEqual((await acquired(set, key)).server.address, { host: '10.0.0.2', port: 80 })
   lease.settle('ok')
   assert.equal(old.state, 'removed')
 })
@@ -131,14 +131,14 @@ test('down is set and taken away without moving a place on the ring', async t =>
   const set = upstream(t, { servers: ['a:80', 'b:80'] })
   const list = moves(set)
   const before = homes(set)
-  set.setServers([{ host: 'a', port: 80, down: true }, 'b:80'])
+  void set.setServers(located([{ host: 'a', port: 80, down: true }, 'b:80']))
   assert.deepEqual(homes(set), before)
   for (const key of keys) {
     const lease = await acquired(set, key)
     assert.equal(lease.server.id, 'b:80')
     lease.settle('ok')
   }
-  set.setServers(['a:80', 'b:80'])
+  void set.setServers(located(['a:80', 'b:80']))
   assert.deepEqual(list, ['down a:80 operator', 'up a:80 operator'])
   assert.equal(set.servers[0]!.usable, true)
 })
@@ -149,7 +149,7 @@ test('a terminating server is as if it were not listed', async t => {
   const key = keys.find(each => set.order(each)[0]!.id === 'a:80')!
   const lease = await acquired(set, key)
   lease.opened()
-  set.setServers([{ host: 'a', port: 80, terminating: true }, 'b:80'])
+  void set.setServers(located([{ host: 'a', port: 80, terminating: true }, 'b:80']))
   assert.equal(lease.server.state, 'draining')
   lease.settle('ok')
   assert.deepEqual(
@@ -161,7 +161,7 @@ test('a terminating server is as if it were not listed', async t => {
 test('counts survive a change: 100 tunnels on two servers, a third joins, and gets 67 of the next 100', async t => {
   const set = upstream(t, { servers: ['a:80', 'b:80'], strategy: leastConnections() })
   for (let tunnel = 0; tunnel < 100; tunnel++) (await acquired(set)).opened()
-  set.setServers(['a:80', 'b:80', 'c:80'])
+  void set.setServers(located(['a:80', 'b:80', 'c:80']))
   for (let tunnel = 0; tunnel < 100; tunnel++) (await acquired(set)).opened()
   const [a, b, c] = set.servers.map(({ active }) => active)
   assert.ok(Math.abs(c! - 67) <= 5, `${c}`)
@@ -178,8 +178,8 @@ test('fifty changes of other servers under 500 tunnels touch none of them', asyn
   }
   const counts = set.servers.map(({ active }) => active)
   for (let change = 0; change < 50; change++) {
-    set.setServers(['a:80', 'b:80', 'c:80', `other${change}:80`])
-    set.setServers(['a:80', 'b:80', 'c:80'])
+    void set.setServers(located(['a:80', 'b:80', 'c:80', `other${change}:80`]))
+    void set.setServers(located(['a:80', 'b:80', 'c:80']))
   }
   assert.deepEqual(
     set.servers.map(({ active }) => active),
@@ -197,15 +197,19 @@ test('a bad list, or one that a strategy refuses, changes nothing', t => {
   const list = moves(set)
   const servers = [...set.servers]
   assert.throws(() => set.setServers([]), { code: 'ERR_RINGWAY_CONFIG', field: 'servers' })
-  assert.throws(() => set.setServers(['a:80', { host: 'c', port: 0 }]), { field: 'servers[1].port' })
-  assert.throws(() => set.setServers([{ host: 'c', port: 80, terminating: true }]), { field: 'servers' })
+  assert.throws(() => set.setServers(located(['a:80', { host: 'c', port: 0 }])), { field: 'servers[1].port' })
+  assert.throws(() => set.setServers(located([{ host: 'c', port: 80, terminating: true }])), {
+    field: 'servers'
+  })
   // The same points on nginx's ring.
   assert.throws(
     () =>
-      set.setServers([
-        { id: 'x', host: 'a', port: 1 },
-        { id: 'x:', host: 'b', port: 1 }
-      ]),
+      void set.setServers(
+        located([
+          { id: 'x', host: 'a', port: 1 },
+          { id: 'x:', host: 'b', port: 1 }
+        ])
+      ),
     { field: 'members[1].id' }
   )
   assert.deepEqual([...set.servers], servers)
@@ -217,17 +221,17 @@ test('who waits for a server that goes is sent on, and who finds none gets none'
   const key = keys.find(each => set.order(each)[0]!.id === 'a:80')!
   const held = await acquired(set, key)
   const waiting = set.acquire(key)
-  set.setServers(['b:80'])
+  void set.setServers(located(['b:80']))
   assert.equal((await waiting)!.server.id, 'b:80')
   held.settle('ok')
 })
 
 test('the last server that is left is never marked, and is once another joins', async t => {
   const set = upstream(t, { servers: ['a:80', 'b:80'] })
-  set.setServers(['a:80'])
+  void set.setServers(located(['a:80']))
   ;(await acquired(set, 'x')).settle('failed')
   assert.equal(set.servers[0]!.usable, true)
-  set.setServers(['a:80', 'c:80'])
+  void set.setServers(located(['a:80', 'c:80']))
   const key = keys.find(each => set.order(each)[0]!.id === 'a:80')!
   ;(await acquired(set, key)).settle('failed')
   assert.equal(set.servers[0]!.usable, false)
@@ -249,13 +253,13 @@ test('probes follow the set: a server that joins is probed, one that goes no mor
   const [one, two] = [await start(), await start()]
   const set = upstream(t, { servers: [one], health: { type: 'http', interval: 10 } })
   while (!seen.has(one)) await new Promise(resolve => setTimeout(resolve, 5))
-  set.setServers([two])
+  void set.setServers([two])
   const before = seen.get(one)
   while ((seen.get(two) ?? 0) < 5) await new Promise(resolve => setTimeout(resolve, 5))
   // One may have been under way.
   assert.ok((seen.get(one) ?? 0) <= (before ?? 0) + 1)
   await set[Symbol.asyncDispose]()
-  set.setServers([one])
+  void set.setServers([one])
   assert.deepEqual(
     set.servers.map(({ id }) => id),
     [two]
@@ -272,7 +276,7 @@ test('a discovered list can be set as it comes', async t => {
     { host: 'd', port: 80, terminating: true }
   ])
   for await (const servers of source.watch(stop.signal)) {
-    set.setServers(servers)
+    void set.setServers(servers)
     stop.abort()
   }
   assert.deepEqual(

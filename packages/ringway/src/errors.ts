@@ -7,6 +7,7 @@ const TABLE = {
   ERR_RINGWAY_NO_SERVER: { status: 503, message: 'No server is available', retryAfter: true },
   ERR_RINGWAY_QUEUE_FULL: { status: 503, message: 'Too many clients are waiting', retryAfter: true },
   ERR_RINGWAY_QUEUE_TIMEOUT: { status: 503, message: 'No server had room in time', retryAfter: true },
+  ERR_RINGWAY_LIMIT: { status: 503, message: 'Too many clients are connected', retryAfter: true },
   ERR_RINGWAY_CLOSING: { status: 503, message: 'The gateway is closing', retryAfter: true },
   ERR_RINGWAY_CHAIN_TIMEOUT: {
     status: 503,
@@ -73,7 +74,7 @@ export function gatewayError(code: keyof typeof TABLE, cause?: unknown): Gateway
 /** Any error as a client may see it. What we don't know was thrown by the user's code. */
 export function publicError(error: unknown): GatewayError {
   if (error instanceof GatewayError) return error
-  if (isQueueError(error)) return gatewayError(error.code, error)
+  if (isLimit(error)) return gatewayError(error.code, error)
   if (!(error instanceof TunnelError)) return gatewayError('ERR_RINGWAY_HOOK', error)
   const { code, status } = error
   const headers: Record<string, string> =
@@ -83,9 +84,9 @@ export function publicError(error: unknown): GatewayError {
   return new GatewayError(code, status, message, headers, { cause: error })
 }
 
-/** Whether the upstream's queue was full, or took too long. */
-function isQueueError(
+/** Whether the upstream had no room: in its queue, in time, or at all. */
+function isLimit(
   error: unknown
-): error is { code: 'ERR_RINGWAY_QUEUE_FULL' | 'ERR_RINGWAY_QUEUE_TIMEOUT' } {
-  return error instanceof RingwayError && error.code.startsWith('ERR_RINGWAY_QUEUE_')
+): error is { code: 'ERR_RINGWAY_QUEUE_FULL' | 'ERR_RINGWAY_QUEUE_TIMEOUT' | 'ERR_RINGWAY_LIMIT' } {
+  return error instanceof RingwayError && /^ERR_RINGWAY_(?:QUEUE_|LIMIT$)/.test(error.code)
 }

@@ -4,7 +4,13 @@ import { createServer } from 'node:http'
 import type { ServerOptions as HttpsOptions } from 'node:https'
 import { createServer as createTlsServer } from 'node:https'
 import type { Duplex } from 'node:stream'
-import type { Reason, Upstream, UpstreamOptions, UpstreamServer, UpstreamStats } from '@ringway/balancer'
+import type {
+  DrainOptions,
+  Upstream,
+  UpstreamEvents,
+  UpstreamOptions,
+  UpstreamStats
+} from '@ringway/balancer'
 import { ConfigError } from '@ringway/core'
 import { Fields } from '@ringway/core/fields'
 import type { TunnelEnd } from '@ringway/tunnel'
@@ -16,22 +22,12 @@ import type { GatewayOptions } from './options.ts'
 import { middlewareReply, plainReply } from './reply.ts'
 import type { TunnelInfo } from './tunnels.ts'
 
-/** The events of a {@link Gateway}, with their arguments. */
-export interface GatewayEvents {
+/** The events of a {@link Gateway}, with their arguments: those of its upstream, and of its tunnels. */
+export interface GatewayEvents extends UpstreamEvents {
   /** A tunnel is open. */
   'tunnel:open': [tunnel: TunnelInfo]
   /** A tunnel has ended. */
   'tunnel:close': [tunnel: TunnelInfo, end: TunnelEnd]
-  /** A server went out of use. */
-  'server:down': [server: UpstreamServer, reason: Reason]
-  /** A server came back into use. */
-  'server:up': [server: UpstreamServer, reason: Reason]
-  /** A server joined the set. */
-  'server:added': [server: UpstreamServer]
-  /** A server left the set, and takes nothing new. */
-  'server:draining': [server: UpstreamServer]
-  /** A server that left the set has no tunnel and no try any more. */
-  'server:removed': [server: UpstreamServer]
 }
 
 /** What {@link Gateway.attach} may be told. */
@@ -73,15 +69,6 @@ export interface CloseOptions {
   readonly drain?: number
 }
 
-/** What {@link Gateway.setServers} may be told. */
-export interface SetServersOptions {
-  /**
-   * Milliseconds in which tunnels of servers that are no longer listed are ended, one after the other, evenly; then what is
-   * left is cut. Default: they stay until they end by themselves.
-   */
-  readonly drain?: number
-}
-
 /** What {@link Gateway.stats} gives: plain data, fit for JSON. */
 export interface GatewayStats {
   /** opened − closed = active, always. */
@@ -96,6 +83,16 @@ export type Middleware = (
   response: ServerResponse,
   next: (error?: unknown) => void
 ) => void
+
+const SERVER_EVENTS = [
+  'server:added',
+  'server:starting',
+  'server:up',
+  'server:down',
+  'server:probation',
+  'server:draining',
+  'server:removed'
+] as const
 
 /** For the package's own mounts. */
 const engines = new WeakMap<Gateway, Engine>()
@@ -133,21 +130,7 @@ export class Gateway extends EventEmitter<GatewayEvents> {
       closed: (tunnel, end) => this.#tell('tunnel:close', tunnel, end)
     })
     engines.set(this, this.#engine)
-    const { log, upstream } = this.#engine
-    upstream.on('server:down', (server, reason) => {
-      log.warn({ server: server.id, reason }, 'server down')
-      this.#tell('server:down', server, reason)
-    })
-    upstream.on('server:up', (server, reason) => {
-      log.info({ server: server.id, reason }, 'server up')
-      this.#tell('server:up', server, reason)
-    })
-    for (const name of ['server:added', 'server:draining', 'server:removed'] as const) {
-      upstream.on(name, server => {
-        log.info({ server: server.id }, name.replace(':', ' '))
-        this.#tell(name, server)
-      })
-    }
+    this.#follow()
   }
 
   /** The servers and their state. */
@@ -262,22 +245,27 @@ export class Gateway extends EventEmitter<GatewayEvents> {
 
   /**
    * Changes the servers while traffic runs: see {@link Upstream.setServers}. Tunnels of servers that stay are untouched.
-   * Those of servers that are no longer listed stay to their end, or are ended over `drain`; a handshake that is under way
-   * there isn't cut off, nor is the tunnel that it may come to.
    *
    * @param servers - as `upstream.servers`
-   * @param options - how long the tunnels of servers that go may take
-   * @returns resolves when those tunnels are gone; at once when `drain` is left out
+   * @param drain - how the tunnels of servers end that are no longer listed. Default: they stay until they end
+   * @returns with `drain` resolves when nothing of those servers is left; else at once
    * @throws {@link ConfigError} that names the first bad server, or what a strategy throws; then nothing is changed
    */
-  setServers(servers: UpstreamOptions['servers'], options: SetServersOptions = {}): Promise<void> {
-    const fields = new Fields(options, '', ['drain'])
-    const drain = fields.milliseconds('drain', 0, 0)
-    const before = this.upstream.servers
-    this.upstream.setServers(servers)
-    if (!fields.has('drain')) return Promise.resolve()
-    const gone = new Set(before.filter(({ state }) => state === 'draining'))
-    return this.#engine.tunnels.close(drain, ({ server }) => gone.has(server))
+  setServers(servers: UpstreamOptions['servers'], drain?: DrainOptions): Promise<void> {
+    return this.upstream.setServers(servers, drain)
+  }
+
+  /**
+   * Takes a server out for good: see {@link Upstream.drain}. Its tunnels are ended evenly over `spread`, and what is left
+   * at the `deadline` is cut off.
+   *
+   * @param id - the server's
+   * @param options - how its tunnels end
+   * @returns resolves when nothing of the server is left
+   * @throws {@link ConfigError} for an id that no server has, or that of the last server that is no backup
+   */
+  drain(id: string, options: DrainOptions = {}): Promise<void> {
+    return this.upstream.drain(id, options)
   }
 
   /** What is known now, as plain data. */
@@ -310,6 +298,28 @@ export class Gateway extends EventEmitter<GatewayEvents> {
     await this.#engine.close(drain)
     for (const server of this.#servers) server.closeAllConnections()
     await Promise.all(closed)
+  }
+
+  /** What happens to the servers is told here too, and written down. */
+  #follow(): void {
+    const { log, upstream } = this.#engine
+    const bad = new Set(['server:down', 'panic:start'])
+    for (const name of SERVER_EVENTS) {
+      upstream.on(name, (server, reason) => {
+        log[bad.has(name) ? 'warn' : 'info']({ server: server.id, reason }, name.replace(':', ' '))
+        this.#tell(name, server, reason)
+      })
+    }
+    for (const name of ['panic:start', 'panic:end'] as const) {
+      upstream.on(name, () => {
+        log[bad.has(name) ? 'warn' : 'info']({}, name.replace(':', ' '))
+        this.#tell(name)
+      })
+    }
+    upstream.on('lookup:error', (host, error) => {
+      log.warn({ host, error }, 'lookup error')
+      this.#tell('lookup:error', host, error)
+    })
   }
 
   #checkGuard(otherWay: boolean): void {

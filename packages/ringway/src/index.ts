@@ -45,8 +45,7 @@ export type {
   GatewayEvents,
   GatewayStats,
   ListenOptions,
-  Middleware,
-  SetServersOptions
+  Middleware
 } from './gateway.ts'
 export { GatewayError } from './errors.ts'
 export type { UpgradeServer } from './dispatcher.ts'

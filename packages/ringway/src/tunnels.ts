@@ -1,4 +1,4 @@
-import type { Lease, UpstreamServer } from '@ringway/balancer'
+import type { Lease, Recall } from '@ringway/balancer'
 import type { Splice, TunnelEnd } from '@ringway/tunnel'
 import type { Record } from './record.ts'
 
@@ -17,7 +17,6 @@ export interface Entry {
   readonly splice: Splice
   /** The attachment that it came by. */
   readonly owner: object
-  readonly server: UpstreamServer
 }
 
 /** All open tunnels of a gateway. */
@@ -35,7 +34,7 @@ export class Tunnels {
    * @param ended - told of the end, after all counts are right
    */
   keep(splice: Splice, owner: object, lease: Lease, record: Record, ended: (end: TunnelEnd) => void): void {
-    const entry = { splice, owner, server: lease.server }
+    const entry = { splice, owner }
     this.#open.add(entry)
     this.opened += 1
     void this.#settle(entry, lease, record, ended)
@@ -45,7 +44,7 @@ export class Tunnels {
     const end = await entry.splice.ended
     this.#open.delete(entry)
     this.closed += 1
-    lease.settle('ok')
+    lease.settle(end.by === 'backend' && end.how === 'reset' ? 'failed' : 'ok')
     record.end(101, end)
     ended(end)
   }
@@ -71,6 +70,12 @@ export class Tunnels {
       await endSpread(entries, Math.max(0, deadline - performance.now()))
     }
   }
+}
+
+/** Ends a tunnel because of its server: in good order, or at once when there is no time left. */
+export function recallTunnel(splice: Splice, { cut }: Recall): void {
+  if (cut) splice.destroy()
+  else splice.close()
 }
 
 async function endSpread(entries: readonly Entry[], drain: number): Promise<void> {

@@ -1,4 +1,4 @@
-import type { Lease } from '@ringway/balancer'
+import type { Lease, Recall } from '@ringway/balancer'
 import type { Accepted, Declined, Offer } from '@ringway/tunnel'
 import { open, Splice, TunnelError } from '@ringway/tunnel'
 import type { UpgradeClient } from './client.ts'
@@ -6,6 +6,7 @@ import type { Engine } from './engine.ts'
 import { gatewayError, publicError } from './errors.ts'
 import { Record } from './record.ts'
 import type { Reply } from './reply.ts'
+import { recallTunnel } from './tunnels.ts'
 
 /**
  * Takes one admitted upgrade from the client's request to its open tunnel. Never throws: what fails is told to the
@@ -32,7 +33,13 @@ export async function upgrade(
     client.hurry(engine.timeouts.send)
     if (answer.kind === 'declined') return await relay(client, reply, lease, answer, record)
 
-    lease.opened() // the valid 101 is the success: the tunnel's end may be days away
+    // The valid 101 is the success: the tunnel's end may be days away.
+    let splice: Splice | undefined
+    let recalled: Recall | undefined
+    lease.opened(recall => {
+      recalled = recall
+      if (splice) recallTunnel(splice, recall)
+    })
     const { reason, rawHeaders } = answer
     const socket = await client
       .takeOver(async () => void (await reply.send(101, reason, rawHeaders)))
@@ -41,8 +48,9 @@ export async function upgrade(
         lease.settle('cancelled')
         throw error
       })
-    const splice = new Splice(socket, answer.backend, { fromBackend: answer.rest }, engine.timeouts)
+    splice = new Splice(socket, answer.backend, { fromBackend: answer.rest }, engine.timeouts)
     engine.keep(splice, owner, lease, record, { server: lease.server.id, address, key })
+    if (recalled) recallTunnel(splice, recalled) // while the 101 was on its way
   } catch (error) {
     const failure = publicError(error)
     record.fail(failure)

@@ -16,8 +16,8 @@ test('a change of the set under 100 tunnels touches those of servers that stay n
   )
   const counts = gate.gateway.upstream.servers.map(({ active }) => active)
   for (let change = 0; change < 20; change++) {
-    await gate.gateway.setServers([one.address, two.address, three.address], { drain: 1000 })
-    await gate.gateway.setServers([one.address, two.address], { drain: 1000 })
+    await gate.gateway.setServers([one.address, two.address, three.address], { spread: 1000 })
+    await gate.gateway.setServers([one.address, two.address], { spread: 1000 })
   }
   assert.deepEqual(
     gate.gateway.upstream.servers.map(({ active }) => active),
@@ -64,7 +64,7 @@ test('with drain the tunnels of a server that goes are ended one after the other
       client.socket.end()
     })
   }
-  await gate.gateway.setServers([two.address], { drain: 500 })
+  await gate.gateway.setServers([two.address], { spread: 500 })
   await until(() => ended.length === first, 'all of its clients have their end')
   assert.equal(gate.gateway.upstream.servers.length, 1)
   assert.equal(gate.gateway.upstream.servers[0]!.active, second)
@@ -77,7 +77,7 @@ test('a bad list is refused and changes nothing, and so is a bad option', async 
   const { gateway } = await host(t, [one.address])
   assert.throws(() => gateway.setServers(['nonsense']), { field: 'upstream.servers[0]' })
   // @ts-expect-error no such option
-  assert.throws(() => gateway.setServers([one.address], { spread: 5 }), { field: 'spread' })
+  assert.throws(() => gateway.setServers([one.address], { drain: 5 }), { field: 'drain' })
   assert.equal(gateway.upstream.servers[0]!.id, one.address)
 })
 
@@ -106,7 +106,7 @@ test('a ws client goes through before, during and after a change', async t => {
   const [one, two] = await Promise.all([echo(t), echo(t)])
   const gate = await host(t, [one.address])
   for (const servers of [[one.address], [two.address], [one.address, two.address]]) {
-    await gate.gateway.setServers(servers, { drain: 0 })
+    await gate.gateway.setServers(servers, { spread: 0, deadline: 0 })
     const socket = new WebSocket(`ws://127.0.0.1:${gate.port}`)
     socket.on('error', () => {})
     await once(socket, 'open')

@@ -4,11 +4,15 @@ import { addAbortSignal } from 'node:stream'
 import { connect as connectTls } from 'node:tls'
 
 import { addressText, serverName } from '../address.ts'
+import type { ServerAddress } from '../address.ts'
 import type { UpstreamServer } from '../server.ts'
 import type { HealthConfig } from './config.ts'
 
 /** Where a probe goes, and how it speaks TLS there. */
-export type Place = Pick<UpstreamServer, 'address' | 'tls'>
+export interface Place extends Pick<UpstreamServer, 'address' | 'tls'> {
+  /** The address before it was looked up. Default: `address` */
+  readonly written?: ServerAddress
+}
 
 /** A connection of a probe's own. */
 export interface Dialled {
@@ -24,19 +28,19 @@ export interface Dialled {
 /** The server's own place, but for what the probes' options say otherwise. */
 export function probePlace(server: Place, health: Pick<HealthConfig, 'port' | 'tls'>): Place {
   const { port, tls } = health
-  const address =
-    port === undefined || 'socketPath' in server.address
-      ? server.address
-      : { host: server.address.host, port }
-  if (tls === undefined) return { address, tls: server.tls }
-  if (tls === false) return { address, tls: undefined }
-  const servername = serverName(address)
-  return { address, tls: { ...(servername === undefined ? {} : { servername }), ...tls } }
+  const onPort = (address: ServerAddress): ServerAddress =>
+    port === undefined || 'socketPath' in address ? address : { host: address.host, port }
+  const address = onPort(server.address)
+  const written = onPort(server.written ?? server.address)
+  if (tls === undefined) return { address, written, tls: server.tls }
+  if (tls === false) return { address, written, tls: undefined }
+  const servername = serverName(written)
+  return { address, written, tls: { ...(servername === undefined ? {} : { servername }), ...tls } }
 }
 
 /** What stands for the place in a Host header. */
-export function hostHeader({ address }: Place): string {
-  return 'host' in address ? addressText(address) : 'localhost'
+export function hostHeader({ address, written = address }: Place): string {
+  return 'host' in written ? addressText(written) : 'localhost'
 }
 
 /**

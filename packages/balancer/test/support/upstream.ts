@@ -1,12 +1,25 @@
 import { once } from 'node:events'
+import { isIP } from 'node:net'
 import type { TestContext } from 'node:test'
 
 import { Upstream } from '../../src/index.ts'
 import type { Lease, Reason, UpstreamOptions, UpstreamServer } from '../../src/index.ts'
 
+/** The same servers, ids included, with an address in the place of each name, so that nothing is looked up. */
+export function located(servers: UpstreamOptions['servers']): UpstreamOptions['servers'] {
+  return servers.map(server => {
+    const [, name, port] =
+      (typeof server === 'string' ? /^(?!localhost)([a-z]\w*):(\d+)$/.exec(server) : null) ?? []
+    if (name !== undefined) return { id: `${name}:${port}`, host: '127.0.0.1', port: Number(port) }
+    if (typeof server === 'string' || server.host === undefined || isIP(server.host) !== 0) return server
+    if (server.host === 'localhost') return server
+    return { id: `${server.host}:${server.port}`, ...server, host: '127.0.0.1' }
+  })
+}
+
 /** An upstream that is disposed of with the test. It holds nothing open itself, so the test has to. */
 export function upstream(t: TestContext, options: UpstreamOptions): Upstream {
-  const made = new Upstream(options)
+  const made = new Upstream({ ...options, servers: located(options.servers) })
   const open = setInterval(() => {}, 60_000)
   t.after(async () => {
     clearInterval(open)
@@ -34,19 +47,25 @@ export async function moved(
 /** All moves from now on, such as `down a failures`. */
 export function moves(from: Upstream): string[] {
   const list: string[] = []
-  from.on('server:down', (server, reason) => list.push(`down ${server.id} ${reason}`))
-  from.on('server:up', (server, reason) => list.push(`up ${server.id} ${reason}`))
+  for (const state of ['starting', 'up', 'down', 'probation', 'draining', 'removed'] as const) {
+    from.on(`server:${state}`, (server, reason) => list.push(`${state} ${server.id} ${reason}`))
+  }
   return list
 }
 
-/** A monotonic clock that only moves when it is told to. */
+/** A monotonic clock, and timers, that only move when they are told to. */
 export function clock(t: TestContext): { advance(milliseconds: number): void } {
   // Whole, so that sums are exact and a test may stand on the very border of a time.
   let now = Math.round(performance.now())
   t.mock.method(performance, 'now', () => now)
+  t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] })
   return {
     advance(milliseconds) {
-      now += milliseconds
+      // One by one, since a timer's callback looks at the clock.
+      for (let passed = 0; passed < milliseconds; passed++) {
+        now++
+        t.mock.timers.tick(1)
+      }
     }
   }
 }

@@ -24,7 +24,7 @@ export function recorder(): { log: Log; lines: Line[]; moves: Line[] } {
     (name: keyof Log) =>
     (fields: object, message: string): void => {
       const line = { level: name, message, fields: fields as Record<string, unknown> }
-      ;(/^server (?:up|down)$/.test(message) ? moves : lines).push(line)
+      ;(/^server (?:up|down|probation)$/.test(message) ? moves : lines).push(line)
     }
   return { log: { info: level('info'), warn: level('warn'), error: level('error') }, lines, moves }
 }

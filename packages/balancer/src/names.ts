@@ -1,0 +1,121 @@
+import dns from 'node:dns'
+import { isIP } from 'node:net'
+
+import { RingwayError } from '@ringway/core'
+
+/** How often a name is looked up. */
+const INTERVAL = 30_000
+/** The same while nothing is known of it yet. */
+const FIRST_INTERVAL = 1_000
+/** The longest that a look-up may take. The system's resolver can't be interrupted, but needn't be waited for. */
+const TIMEOUT = 5_000
+
+/** One name, looked up again and again. */
+class Name {
+  /** Sorted, so that a resolver that turns them round changes nothing. Undefined before the first good look-up. */
+  addresses: readonly string[] | undefined
+  /** Settled when the first look-up has ended, however it did. Never rejects. */
+  readonly first: Promise<void>
+  readonly #host: string
+  readonly #changed: () => void
+  readonly #failed: (error: RingwayError) => void
+  #timer: NodeJS.Timeout | undefined
+  #isFailing = false
+  #stopped = false
+
+  constructor(host: string, changed: () => void, failed: (error: RingwayError) => void) {
+    this.#host = host
+    this.#changed = changed
+    this.#failed = failed
+    this.first = this.#look()
+  }
+
+  stop(): void {
+    this.#stopped = true
+    clearTimeout(this.#timer)
+  }
+
+  async #look(): Promise<void> {
+    try {
+      const found = await within(dns.promises.lookup(this.#host, { all: true }), TIMEOUT)
+      if (this.#stopped) return
+      this.#isFailing = false
+      const before = this.addresses?.join()
+      this.addresses = [...new Set(found.map(({ address }) => address))].toSorted()
+      if (this.addresses.join() !== before) this.#changed()
+    } catch (error) {
+      if (this.#stopped) return
+      this.#fail(error)
+    }
+    // Who heard of it may have ended it all.
+    if (this.#stopped) return
+    const pause = this.addresses === undefined ? FIRST_INTERVAL : INTERVAL
+    this.#timer = setTimeout(() => void this.#look(), pause)
+    this.#timer.unref()
+  }
+
+  /** Told once, until a look-up has gone well. */
+  #fail(error: unknown): void {
+    if (this.#isFailing) return
+    this.#isFailing = true
+    const problem = `${this.#host} was not found: ${error instanceof Error ? error.message : String(error)}`
+    this.#failed(new RingwayError('ERR_RINGWAY_LOOKUP', problem, { cause: error }))
+  }
+}
+
+/**
+ * The addresses of names, by the system's resolver: at once and then every 30 s, so that no dial waits for a look-up. A
+ * look-up that fails leaves the last addresses as they are.
+ */
+export class Names {
+  readonly #names = new Map<string, Name>()
+  readonly #changed: (host: string) => void
+  readonly #failed: (host: string, error: RingwayError) => void
+
+  /**
+   * @param changed - a name's addresses are others now
+   * @param failed - a look-up failed, the first one since one has gone well
+   */
+  constructor(changed: (host: string) => void, failed: (host: string, error: RingwayError) => void) {
+    this.#changed = changed
+    this.#failed = failed
+  }
+
+  /** Looks these hosts up from now on, those of them that are names, and no others. */
+  follow(hosts: ReadonlySet<string>): void {
+    for (const [host, name] of this.#names) {
+      if (hosts.has(host)) continue
+      name.stop()
+      this.#names.delete(host)
+    }
+    for (const host of hosts) {
+      if (isIP(host) !== 0 || this.#names.has(host)) continue
+      const changed = (): void => this.#changed(host)
+      this.#names.set(host, new Name(host, changed, error => this.#failed(host, error)))
+    }
+  }
+
+  /** A host's addresses; undefined while none is known. */
+  addresses(host: string): readonly string[] | undefined {
+    return isIP(host) === 0 ? this.#names.get(host)?.addresses : [host]
+  }
+
+  /** Settled when each name has been looked up once; undefined when there is none. */
+  get first(): Promise<unknown> | undefined {
+    if (this.#names.size === 0) return undefined
+    return Promise.all(Array.from(this.#names.values(), ({ first }) => first))
+  }
+}
+
+async function within<T>(promise: Promise<T>, limit: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const expired = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${limit} ms`)), limit)
+    timer.unref()
+  })
+  try {
+    return await Promise.race([promise, expired])
+  } finally {
+    clearTimeout(timer)
+  }
+}

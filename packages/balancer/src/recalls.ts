@@ -1,0 +1,102 @@
+import type { Recall, ServerLease } from './lease.ts'
+
+/** Milliseconds between two looks at what is due. */
+const TICK = 20
+
+/** Tunnels that are asked to end, one after the other. */
+interface Batch {
+  readonly plan: RecallPlan
+  /** Of the monotonic clock. */
+  readonly startsAt: number
+  readonly endsAt: number
+  /** Undefined before the start. */
+  leases: ServerLease[] | undefined
+  /** How many were asked. */
+  asked: number
+}
+
+/** Which tunnels should end, why, how and when. */
+export interface RecallPlan {
+  /** Asked for once, when the first is due. */
+  readonly leases: () => Iterable<ServerLease>
+  readonly reason: Recall['reason']
+  readonly code: number
+  /** Milliseconds from now: the first is asked then. */
+  readonly delay: number
+  /** Milliseconds over which they are asked, evenly. */
+  readonly spread: number
+  /** Milliseconds from now: those that are there still are cut off. Infinity for never. */
+  readonly deadline: number
+  /** Asked now and then: false ends it. */
+  readonly isWanted: () => boolean
+}
+
+/** Ends tunnels evenly over a time, so that their clients don't all come back in the same moment. One timer for all. */
+export class Recalls {
+  readonly #batches = new Set<Batch>()
+  #timer: NodeJS.Timeout | undefined
+
+  /** Asks tunnels to end, the first at once if there is no delay. Gives a function that adds one more. */
+  begin(plan: RecallPlan): (lease: ServerLease) => void {
+    const now = performance.now()
+    const batch: Batch = {
+      plan,
+      startsAt: now + plan.delay,
+      endsAt: now + plan.deadline,
+      leases: undefined,
+      asked: 0
+    }
+    const follow = (): void => {
+      this.#batches.add(batch)
+      this.#timer ??= setInterval(() => this.#look(), TICK)
+    }
+    follow()
+    this.#ask(batch, now)
+    return lease => {
+      batch.leases?.push(lease)
+      follow()
+    }
+  }
+
+  /** Asks nobody any more. */
+  end(): void {
+    this.#batches.clear()
+    this.#rest()
+  }
+
+  #look(): void {
+    const now = performance.now()
+    for (const batch of this.#batches) this.#ask(batch, now)
+    this.#rest()
+  }
+
+  #rest(): void {
+    if (this.#batches.size > 0) return
+    clearInterval(this.#timer)
+    this.#timer = undefined
+  }
+
+  #ask(batch: Batch, now: number): void {
+    const { plan, startsAt, endsAt } = batch
+    if (!plan.isWanted()) return void this.#batches.delete(batch)
+    if (now < startsAt) return
+    const leases = (batch.leases ??= [...plan.leases()])
+    const passed = (now - startsAt) / plan.spread
+    const due = passed < 1 ? Math.floor(passed * leases.length) + 1 : leases.length
+    while (batch.asked < Math.min(due, leases.length)) recall(leases[batch.asked++]!, plan, false)
+    if (now >= endsAt) for (const lease of leases) recall(lease, plan, true)
+    const isDone = now >= endsAt || (endsAt === Infinity && batch.asked === leases.length)
+    if (isDone) this.#batches.delete(batch)
+  }
+}
+
+function recall(lease: ServerLease, { reason, code }: RecallPlan, cut: boolean): void {
+  try {
+    lease.recall({ reason, code, cut })
+  } catch (error) {
+    // We go through all tunnels, which a bug in ending one must not stop; but nor must it be hidden.
+    process.nextTick(() => {
+      throw error
+    })
+  }
+}

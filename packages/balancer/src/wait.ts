@@ -1,0 +1,20 @@
+/**
+ * Waits for a promise that never rejects.
+ *
+ * @param signal - ends the wait: it rejects with the signal's reason
+ */
+export async function settled(promise: Promise<unknown>, signal: AbortSignal | undefined): Promise<void> {
+  if (signal === undefined) return void (await promise)
+  let abort!: () => void
+  const aborted = new Promise<never>((_, reject) => {
+    // A signal may be aborted with any reason, as `throwIfAborted` throws it.
+    // oxlint-disable-next-line typescript/prefer-promise-reject-errors
+    abort = () => reject(signal.reason)
+  })
+  signal.addEventListener('abort', abort)
+  try {
+    await Promise.race([promise, aborted])
+  } finally {
+    signal.removeEventListener('abort', abort)
+  }
+}
