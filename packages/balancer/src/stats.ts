@@ -6,7 +6,7 @@ import type { ServerState } from './health.ts'
 export interface ServerTotals {
   /** Leases taken. */
   readonly leases: number
-  /** Leases that became tunnels. */
+  /** Leases that became tunnels, or got another answer that takes time. */
   readonly opened: number
   /** Leases that failed before they were tunnels. */
   readonly failed: number

@@ -59,6 +59,11 @@ export async function handle(
     const key = await engine.keyOf(source, signal)
     body = hasBody ? new Body(request) : undefined
     const { lease, answer } = await firstAnswer(engine, request, body, address, key, record, signal)
+    // A download or a stream of events may go on for hours: it holds no handshake's place, and is cut when its server
+    // has no time left. It can't be asked to end.
+    lease.opened(({ cut }) => {
+      if (cut) controller.abort(gatewayError('ERR_RINGWAY_CLOSING'))
+    })
     try {
       await relay(engine, request, response, answer, reply, signal)
     } finally {
