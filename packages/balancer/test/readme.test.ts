@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const readme = readFileSync(`${root}/README.md`, 'utf8')
-const examples = [...readme.matchAll(/```js\n([^]*?)```\n\n```text\n([^]*?)```/g)]
+const examples = [...readme.matchAll(/```js\n((?:(?!```)[^])*)```\n\n```text\n([^]*?)```/g)]
 
 test('the README has its example', () => {
   assert.equal(examples.length, 1)
