@@ -8,7 +8,7 @@ import ringway from '../src/fastify.ts'
 import type { GatewayError, KeySource } from '../src/index.ts'
 import { backend, nobody } from './support/mount-backend.ts'
 import { Client, handshake, header, headers, requestHead } from './support/mount-client.ts'
-import { gateway, Lines } from './support/mount-gateway.ts'
+import { gateway, Lines, named } from './support/mount-gateway.ts'
 import { start } from './support/mount-hosts.ts'
 import { deserted, makeServer, until } from './support/mount-server.ts'
 
@@ -142,8 +142,7 @@ void test('the key function gets the FastifyRequest that hooks have worked on', 
   const backends = await Promise.all(
     ['a', 'b', 'c'].map(async name => backend(t, { name, lines: [`X-Name: ${name}`] }))
   )
-  const servers = backends.map(({ address }) => address)
-  await app.register(ringway, { prefix: '/ws', upstream: { servers, key } })
+  await app.register(ringway, { prefix: '/ws', upstream: { servers: named(backends), key } })
   const host = await start(t, app)
   const names = new Set<string>()
   for (let user = 0; user < 12; user++) {

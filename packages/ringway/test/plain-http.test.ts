@@ -8,6 +8,7 @@ import express from 'express'
 import fastify from 'fastify'
 import ringway from '../src/fastify.ts'
 import type { Gateway, GatewayError } from '../src/index.ts'
+import { roundRobin } from '../src/index.ts'
 import type { Backend } from './support/mount-backend.ts'
 import { backend, nobody } from './support/mount-backend.ts'
 import type { Place } from './support/mount-client.ts'
@@ -362,7 +363,7 @@ void test('a GET that a server has dropped is sent to another one', async t => {
   }
   const alive = await backend(t, { name: 'alive' })
   const by = gateway(t, [await backend(t, { page: dies }), alive], {
-    upstream: { key: ({ target }) => target, servers: [], maxFails: 0 }
+    upstream: { strategy: roundRobin(), servers: [], maxFails: 0 }
   })
   const { port } = await expressHost(t, quiet().use(by.middleware()))
   for (let each = 0; each < 8; each++) {

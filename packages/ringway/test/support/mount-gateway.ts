@@ -1,4 +1,5 @@
 import type { TestContext } from 'node:test'
+import type { TcpServerOptions } from '@ringway/balancer'
 import type { Gateway, GatewayOptions, Log } from '../../src/index.ts'
 import { createGateway } from '../../src/index.ts'
 import type { Backend } from './mount-backend.ts'
@@ -17,13 +18,22 @@ export class Lines implements Log {
   }
 }
 
+/** Backends as servers: each in the same place of the ring in each run, wherever it listens. */
+export function named(backends: readonly (Backend | string)[]): TcpServerOptions[] {
+  return backends.map((each, i) => {
+    const address = typeof each === 'string' ? each : each.address
+    const [host, port] = address.split(':') as [string, string]
+    return { id: `server-${i}`, host, port: Number(port) }
+  })
+}
+
 /** A gateway to some backends, closed with the test. */
 export function gateway(
   t: TestContext,
   backends: readonly (Backend | string)[],
   more: Partial<GatewayOptions> = {}
 ): Gateway {
-  const servers = backends.map(each => (typeof each === 'string' ? each : each.address))
+  const servers = named(backends)
   const made = createGateway({ log: new Lines(), ...more, upstream: { ...more.upstream, servers } })
   t.after(async () => made.close())
   return made
