@@ -61,6 +61,8 @@ interface Carrier {
 export class Engine {
   readonly upstream: Upstream
   readonly timeouts: Required<Timeouts>
+  /** Whether tunnels follow the borders of frames. */
+  readonly watch: boolean
   readonly log: Log
   readonly pools: Pools
   readonly tunnels: Tunnels = new Tunnels()
@@ -79,6 +81,7 @@ export class Engine {
     const config = checkOptions(options)
     this.upstream = new Upstream(config.upstream, 'upstream')
     this.timeouts = config.timeouts
+    this.watch = config.watch
     this.log = config.log
     this.pools = new Pools(config.timeouts)
     this.upstream.on('server:removed', server => this.pools.remove(server))

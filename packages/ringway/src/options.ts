@@ -41,6 +41,12 @@ export interface GatewayOptions {
   }
   /** Limits in time. */
   readonly timeouts?: Timeouts
+  /**
+   * Follows where WebSocket frames end, so that tunnels can be ended by a Close frame between two of them: 1012 when their
+   * server is drained, goes down or is back, 1001 when the gateway closes or at the `read` limit, 1011 when the server was
+   * lost. No byte that passes is changed. Default false: clients see a FIN or a reset, so 1006.
+   */
+  readonly watch?: boolean
   /** Where lines go. Default: errors to stderr, all else nowhere. */
   readonly log?: Log
 }
@@ -50,6 +56,7 @@ export interface Config {
   readonly upstream: UpstreamOptions
   readonly key: KeyFunction
   readonly timeouts: Required<Timeouts>
+  readonly watch: boolean
   readonly log: Log
 }
 
@@ -64,7 +71,7 @@ const STDERR: Log = {
 
 /** @throws ConfigError that names the first bad option; those of the upstream are checked by the upstream */
 export function checkOptions(options: GatewayOptions): Config {
-  const fields = new Fields(options, '', ['upstream', 'timeouts', 'log'])
+  const fields = new Fields(options, '', ['upstream', 'timeouts', 'watch', 'log'])
   if (!fields.has('upstream')) throw fields.error('upstream', 'must be given, with at least one server')
   // The rest of the upstream's fields is the balancer's to check.
   const upstream = new Fields(options.upstream, 'upstream', Object.keys(options.upstream ?? {}))
@@ -95,6 +102,7 @@ export function checkOptions(options: GatewayOptions): Config {
       send: times.milliseconds('send', 60_000, 0),
       linger: times.milliseconds('linger', 5_000, 1)
     },
+    watch: fields.boolean('watch', false),
     log: log as Log
   }
 }

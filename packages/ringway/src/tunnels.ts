@@ -55,7 +55,7 @@ export class Tunnels {
   }
 
   /**
-   * Ends tunnels: each gets its FIN at its turn, evenly over four fifths of `drain`, and what is left at the end
+   * Ends tunnels: each gets its end at its turn, evenly over four fifths of `drain`, and what is left at the end
    * of it is destroyed. Resolves when all are gone.
    *
    * @param drain - milliseconds; 0 destroys at once
@@ -73,9 +73,9 @@ export class Tunnels {
 }
 
 /** Ends a tunnel because of its server: in good order, or at once when there is no time left. */
-export function recallTunnel(splice: Splice, { cut }: Recall): void {
+export function recallTunnel(splice: Splice, { cut, code, reason }: Recall): void {
   if (cut) splice.destroy()
-  else splice.close()
+  else splice.close(code, reason)
 }
 
 async function endSpread(entries: readonly Entry[], drain: number): Promise<void> {

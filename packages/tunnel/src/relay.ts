@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import type { FrameTracker } from './frames.ts'
 
 /**
  * One direction of a splice over plain streams: what comes from one side is written to the other, and reading
@@ -12,6 +13,9 @@ export class StreamRelay {
   readonly #from: Duplex
   readonly #to: Duplex
   readonly #onEnd: () => void
+  readonly #frames: FrameTracker | undefined
+  /** What is put at the next frame border, and what follows then. */
+  #parting: { readonly frame: Buffer; readonly done: () => void } | undefined
   #stopped = false
   #seenBytes = 0
   #seenWaiting = 0
@@ -24,11 +28,13 @@ export class StreamRelay {
    * @param from - the source; its flow starts with {@link start}
    * @param to - the destination; never ended here
    * @param onEnd - called once, when the source has ended
+   * @param frames - follows the frames that pass. Default: nobody does
    */
-  constructor(from: Duplex, to: Duplex, onEnd: () => void) {
+  constructor(from: Duplex, to: Duplex, onEnd: () => void, frames?: FrameTracker) {
     this.#from = from
     this.#to = to
     this.#onEnd = onEnd
+    this.#frames = frames
   }
 
   /** @param head - bytes of the source that were read before the splice, written first */
@@ -63,6 +69,30 @@ export class StreamRelay {
     this.#seenTaken = taken
   }
 
+  /**
+   * Puts a frame of ours where the next frame of the source ends, and lets nothing more pass. Where that can't be (nobody
+   * follows the frames, the source's own Close has passed, the destination is closing) it is left out.
+   *
+   * @param done - called when it is put, or left out
+   */
+  part(frame: Buffer | undefined, done: () => void): void {
+    const frames = this.#frames
+    if (this.#parting !== undefined) return
+    if (frame === undefined || frames === undefined || frames.isLost || !this.#to.writable) done()
+    else if (frames.isAtBorder) {
+      this.say(frame)
+      done()
+    } else this.#parting = { frame, done }
+  }
+
+  /** Puts a frame of ours right here, or not at all; gives whether it did. */
+  say(frame: Buffer): boolean {
+    const frames = this.#frames
+    if (frames?.isAtBorder !== true || frames.sawClose || !this.#to.writable) return false
+    this.#to.write(frame)
+    return true
+  }
+
   /** Reads the source to its end and drops what comes: what is left to do when the destination takes no more. */
   drain(): void {
     this.#from.resume()
@@ -77,8 +107,23 @@ export class StreamRelay {
 
   readonly #read = (chunk: Buffer): void => {
     if (!this.#to.writable) return // closing, or gone: the source is only read to see its end
+    if (this.#parting !== undefined) return this.#readLast(chunk, this.#parting)
+    this.#frames?.track(chunk)
     this.bytes += chunk.length
     if (!this.#to.write(chunk)) this.#from.pause()
+  }
+
+  /** The frame that is half through passes, then ours. */
+  #readLast(chunk: Buffer, { frame, done }: { frame: Buffer; done: () => void }): void {
+    const frames = this.#frames!
+    const border = frames.trackToBorder(chunk)
+    const last = border < 0 ? chunk : chunk.subarray(0, border)
+    this.bytes += last.length
+    if (!this.#to.write(last)) this.#from.pause()
+    if (border < 0 && !frames.isLost) return
+    this.#parting = undefined
+    this.say(frame)
+    done()
   }
 
   readonly #drained = (): void => {

@@ -4,6 +4,7 @@ import type { Swept } from './clock.ts'
 import { unwatch, watch } from './clock.ts'
 import { KEEP_ALIVE } from './dial.ts'
 import { TunnelError } from './errors.ts'
+import { closeFrame, FrameTracker } from './frames.ts'
 import { StreamRelay } from './relay.ts'
 
 /** Limits of a splice, in milliseconds; 0 turns one off. A limit never fires early, and at most 250 ms late. */
@@ -14,6 +15,13 @@ export interface SpliceOptions {
   readonly send?: number
   /** Nothing has passed for so long after one side has ended, or after {@link Splice.close}. Default 5,000. */
   readonly linger?: number
+  /**
+   * Follows where WebSocket frames end, so that the tunnel can be ended by a Close frame between two of them, which its
+   * clients see as a code and a reason: by {@link Splice.close}, with 1001 at the `read` limit, with 1011 for the client
+   * when the backend was lost, with 1001 for the backend when the client was. No byte that passes is changed. Default
+   * false: tunnels end by a FIN or a reset.
+   */
+  readonly watch?: boolean
 }
 
 /** How a tunnel ended: who began it, how, and what had passed. */
@@ -81,12 +89,13 @@ export class Splice {
   constructor(client: Duplex, backend: Duplex, glued: Partial<Rest> = {}, options: SpliceOptions = {}) {
     this.#client = client
     this.#backend = backend
-    this.#limits = { read: 60_000, send: 60_000, linger: 5_000, ...options }
+    this.#limits = { read: 60_000, send: 60_000, linger: 5_000, watch: false, ...options }
+    const frames = (): FrameTracker | undefined => (this.#limits.watch ? new FrameTracker() : undefined)
     this.ended = new Promise(resolve => {
       this.#resolve = resolve
     })
-    this.#toBackend = new StreamRelay(client, backend, () => this.#finish('client', backend))
-    this.#toClient = new StreamRelay(backend, client, () => this.#finish('backend', client))
+    this.#toBackend = new StreamRelay(client, backend, () => this.#finish('client', backend), frames())
+    this.#toClient = new StreamRelay(backend, client, () => this.#finish('backend', client), frames())
     this.#own(client)
     this.#own(backend)
     watch(this.#swept)
@@ -108,15 +117,19 @@ export class Splice {
 
   /**
    * Ends both sides with a FIN behind what was already passed on; what comes in after is dropped, and what is left
-   * after `linger` destroyed. Does nothing after {@link Splice.stop}.
+   * after `linger` destroyed. With `watch` a frame that is half through passes whole first, and a Close frame stands before
+   * the FIN, on each side that has had none yet. Does nothing after {@link Splice.stop}.
+   *
+   * @param code - of the Close frame, as in RFC 6455 section 7.4. Default 1001, going away
+   * @param reason - at most 123 bytes of UTF-8. Default none
+   * @throws ConfigError for a code that may not be sent, or a reason that is too long
    */
-  close(): void {
+  close(code = 1001, reason = ''): void {
+    const frames = this.#closeFrames(code, reason)
     if (this.#stopped) return
     this.#note('gateway', 'closed')
-    this.#client.end()
-    this.#backend.end()
-    this.#toBackend.drain()
-    this.#toClient.drain()
+    this.#part(this.#toClient, this.#client, frames.toClient)
+    this.#part(this.#toBackend, this.#backend, frames.toBackend)
   }
 
   /** Destroys both sockets now: bytes that were not yet sent are lost. Does nothing after {@link Splice.stop}. */
@@ -208,12 +221,27 @@ export class Splice {
     })
   }
 
+  #part(relay: StreamRelay, to: Duplex, frame: Buffer | undefined): void {
+    relay.part(frame, () => {
+      to.end()
+      relay.drain()
+    })
+  }
+
+  /** The same Close frame for each side; a client's is masked. */
+  #closeFrames(code: number, reason: string): { toClient?: Buffer; toBackend?: Buffer } {
+    const toClient = closeFrame(code, reason, false)
+    return this.#limits.watch ? { toClient, toBackend: closeFrame(code, reason, true) } : {}
+  }
+
   /** What the end of one side means for the other. */
   #reachOver(side: Duplex, other: Duplex): void {
     // When it is we who are closing, both were told, and the other has `linger` for what is under way.
     if (this.#by === 'gateway' || this.#expiredAt !== undefined) return
     if (!side.readableEnded || !this.#carrying) {
-      reset(other)
+      if (!this.#tellLost(side)) return reset(other)
+      other.end()
+      other.resume()
       return
     }
     // All that it said before its FIN must come; only what it was to hear has nowhere to go, and is read and dropped.
@@ -221,6 +249,13 @@ export class Splice {
     // still holds. So the other side has `linger` to see the FIN.
     other.end()
     other.resume()
+  }
+
+  /** Tells the other side by a Close frame that this one was lost; gives whether it could. */
+  #tellLost(side: Duplex): boolean {
+    if (!this.#limits.watch) return false
+    if (side === this.#backend) return this.#toClient.say(closeFrame(1011, 'server lost', false))
+    return this.#toBackend.say(closeFrame(1001, 'client lost', true))
   }
 
   #release(): void {
@@ -247,11 +282,20 @@ export class Splice {
   #expire(now: number, limit?: 'read' | 'send'): void {
     if (limit !== undefined) this.#note('gateway', limit)
     this.#expiredAt = now
-    for (const side of [this.#client, this.#backend]) {
-      // As nginx: a FIN for a side that takes it at once; bytes that wait for a stopped reader are given up.
-      if (side.writableLength > 0) side.destroy()
-      else side.end(() => side.destroy())
-    }
+    const { toClient, toBackend } = limit === 'read' ? this.#closeFrames(1001, 'idle') : {}
+    this.#expireSide(this.#client, this.#toClient, toClient)
+    this.#expireSide(this.#backend, this.#toBackend, toBackend)
+  }
+
+  #expireSide(side: Duplex, relay: StreamRelay, frame: Buffer | undefined): void {
+    // As nginx: a FIN for a side that takes it at once; bytes that wait for a stopped reader are given up.
+    if (side.writableLength > 0) side.destroy()
+    // Who gets a Close frame answers it, and a reset for that answer could overtake the frame: the end comes with the
+    // other side's, or after PARTING.
+    else if (frame !== undefined && relay.say(frame)) {
+      side.end()
+      side.resume()
+    } else side.end(() => side.destroy())
   }
 
   /** The first cause is the cause. */

@@ -1,0 +1,238 @@
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import { connect } from 'node:net'
+import { test } from 'node:test'
+import type { TestContext } from 'node:test'
+import { Splice } from '@ringway/tunnel'
+import { WebSocket, WebSocketServer } from 'ws'
+import { digest, randomFrom, receive, send } from './support/bytes.ts'
+import type { Kind } from './support/sockets.ts'
+import { rst, scene } from './support/sockets.ts'
+import { noSocketLeft, until } from './support/waiting.ts'
+
+/** The header of a frame with this payload, which is binary and not masked. */
+function header(length: number): Buffer {
+  const bytes = Buffer.of(0x82, 127, 0, 0, 0, 0, 0, 0, 0, 0)
+  bytes.writeBigUInt64BE(BigInt(length), 2)
+  return bytes
+}
+
+const CLOSE_1012 = Buffer.from('880903f4' + Buffer.from('restart').toString('hex'), 'hex')
+
+/** A real client and a real server with a splice between them, compression and all. */
+async function conversation(
+  t: TestContext,
+  watch: boolean
+): Promise<{ client: WebSocket; server: WebSocket; splice: Splice; behind: Socket }> {
+  const front = createServer()
+  const back = new WebSocketServer({ host: '127.0.0.1', port: 0, perMessageDeflate: { threshold: 0 } })
+  await Promise.all([once(front.listen(0, '127.0.0.1'), 'listening'), once(back, 'listening')])
+  const spliced = new Promise<{ splice: Splice; behind: Socket }>(resolve => {
+    front.on('connection', client => {
+      const behind = connect({
+        port: (back.address() as AddressInfo).port,
+        host: '127.0.0.1',
+        allowHalfOpen: true
+      })
+      for (const side of [client, behind]) side.on('error', () => {})
+      // The handshake passes as it is: what is tracked begins behind it.
+      client.once('data', (head: Buffer) => {
+        client.pause()
+        behind.write(head)
+        behind.once('data', (answer: Buffer) => {
+          behind.pause()
+          const end = answer.indexOf('\r\n\r\n') + 4
+          client.write(answer.subarray(0, end))
+          const splice = new Splice(client, behind, { fromBackend: answer.subarray(end) }, { watch })
+          resolve({ splice, behind })
+        })
+      })
+    })
+  })
+  const accepted = once(back, 'connection') as Promise<[WebSocket]>
+  const client = new WebSocket(`ws://127.0.0.1:${(front.address() as AddressInfo).port}`)
+  await once(client, 'open')
+  const [server] = await accepted
+  for (const side of [client, server]) side.on('error', () => {})
+  t.after(() => {
+    client.terminate()
+    front.close()
+    back.close()
+  })
+  return { client, server, ...(await spliced) }
+}
+
+async function closing(socket: WebSocket): Promise<[number, string]> {
+  const [code, reason] = (await once(socket, 'close')) as [number, Buffer]
+  return [code, reason.toString()]
+}
+
+test('close(1012) is seen by a ws client and by a ws server as a clean close', async t => {
+  const { client, server, splice } = await conversation(t, true)
+  const both = Promise.all([closing(client), closing(server)])
+  splice.close(1012, 'restart')
+  assert.deepEqual(await both, [
+    [1012, 'restart'],
+    [1012, 'restart']
+  ])
+  const { by, how } = await splice.ended
+  assert.deepEqual({ by, how }, { by: 'gateway', how: 'closed' })
+  await noSocketLeft()
+})
+
+for (const [from, to] of [
+  ['client', 'server'],
+  ['server', 'client']
+] as const) {
+  test(`a message of 1 MiB that is half through to the ${to} arrives whole, then the close`, async t => {
+    const { splice, ...ends } = await conversation(t, true)
+    const message = randomBytes(1_048_576)
+    const arrived = once(ends[to], 'message') as Promise<[Buffer]>
+    const both = Promise.all([closing(ends.client), closing(ends.server)])
+    ends[from].send(message)
+    await until(() => splice.bytes > 0, 'some of it has passed')
+    splice.close(1012, 'restart')
+    assert.deepEqual((await arrived)[0], message)
+    assert.deepEqual(await both, [
+      [1012, 'restart'],
+      [1012, 'restart']
+    ])
+  })
+}
+
+test('without watch close() is a FIN, which clients see as 1006', async t => {
+  const { client, server, splice } = await conversation(t, false)
+  const both = Promise.all([closing(client), closing(server)])
+  splice.close(1012, 'restart')
+  assert.deepEqual(
+    (await both).map(([code]) => code),
+    [1006, 1006]
+  )
+})
+
+test('a frame that is half through, cut anywhere in its header too, passes before our Close; nothing after it', async t => {
+  const frame = Buffer.concat([header(1000), randomBytes(1000)])
+  for (const cut of [1, 2, 5, 9, 10, 11, 500, frame.length - 1]) {
+    const { client, backend, splice } = await scene(t, { watch: true })
+    backend.write(frame.subarray(0, cut))
+    await until(() => splice.bytes === cut, 'the first part is through')
+    splice.close(1012, 'restart')
+    backend.write(Buffer.concat([frame.subarray(cut), header(5), Buffer.from('never')]))
+    assert.deepEqual(await receive(client), digest(frame, CLOSE_1012))
+    client.end()
+    backend.end()
+    await splice.ended
+  }
+})
+
+test('a half frame whose rest never comes: a FIN after linger', async t => {
+  const { client, backend, splice } = await scene(t, { watch: true, linger: 200 })
+  backend.write(header(10))
+  await until(() => splice.bytes === 10, 'the header is through')
+  const heard = receive(client)
+  splice.close(1012)
+  assert.deepEqual(await heard, digest(header(10)))
+  assert.equal((await splice.ended).how, 'closed')
+})
+
+test('who has had a Close already gets none of ours behind it', async t => {
+  const { client, backend, splice } = await scene(t, { watch: true })
+  const theirs = Buffer.from('880203e8', 'hex')
+  backend.write(theirs)
+  await until(() => splice.bytes === 4, 'it is through')
+  const atBackend = receive(backend)
+  splice.close(1012, 'restart')
+  assert.deepEqual(await receive(client), digest(theirs))
+  assert.equal(
+    (await atBackend).bytes,
+    4 + CLOSE_1012.length,
+    'the other side has had none, so gets ours, masked'
+  )
+  client.end()
+  backend.end()
+  await splice.ended
+})
+
+test('bytes that are no frames get no Close into them', async t => {
+  const { client, backend, splice } = await scene(t, { watch: true })
+  const odd = Buffer.of(0x82, 127, 0xff, 1, 1, 1, 1, 1, 1, 1, 1)
+  backend.write(odd)
+  await until(() => splice.bytes === odd.length, 'they are through')
+  splice.close(1012)
+  assert.deepEqual(await receive(client), digest(odd))
+  client.end()
+  backend.end()
+  await splice.ended
+})
+
+test('glued bytes are tracked as well', async t => {
+  const fromBackend = header(3)
+  const { client, backend, splice } = await scene(t, { watch: true, glued: { fromBackend } })
+  splice.close(1012, 'restart')
+  backend.write('abc')
+  assert.deepEqual(await receive(client), digest(fromBackend, Buffer.from('abc'), CLOSE_1012))
+  client.end()
+  backend.end()
+  await splice.ended
+})
+
+test('the read limit closes with 1001', async t => {
+  const { client, backend, splice } = await scene(t, { watch: true, read: 100 })
+  const [atClient, atBackend] = await Promise.all([receive(client), receive(backend)])
+  assert.deepEqual(atClient, digest(Buffer.from('880603e9' + Buffer.from('idle').toString('hex'), 'hex')))
+  assert.equal(atBackend.bytes, 12)
+  client.end()
+  backend.end()
+  assert.equal((await splice.ended).how, 'read')
+  await noSocketLeft()
+})
+
+test('a backend that is lost is told to the client with 1011, a client that is lost to the backend with 1001', async t => {
+  for (const [which, code] of [
+    ['server', 1001],
+    ['client', 1011]
+  ] as const) {
+    const talk = await conversation(t, true)
+    const told = closing(talk[which])
+    if (which === 'client') rst((talk.server as unknown as { _socket: Socket })._socket)
+    else rst((talk.client as unknown as { _socket: Socket })._socket)
+    assert.equal((await told)[0], code)
+    assert.equal((await talk.splice.ended).how, 'reset')
+  }
+})
+
+test('in the middle of a frame a loss is a reset, as without watch', async t => {
+  const { client, backend, splice } = await scene(t, { watch: true })
+  client.resume()
+  const reset = once(client, 'error') as Promise<[NodeJS.ErrnoException]>
+  backend.write(header(10))
+  await until(() => splice.bytes === 10, 'the header is through')
+  rst(backend)
+  assert.equal((await reset)[0].code, 'ECONNRESET')
+  assert.equal((await splice.ended).how, 'reset')
+})
+
+for (const [client, backend] of [
+  ['tcp', 'tcp'],
+  ['tls', 'unix'],
+  ['unix', 'tls']
+] as [Kind, Kind][]) {
+  test(`${client} to ${backend}: bytes pass unchanged when frames are watched`, async t => {
+    const seed = Math.floor(Math.random() * 2 ** 31)
+    t.diagnostic(`seed ${seed}`)
+    const random = randomFrom(seed)
+    const parts = Array.from({ length: 60 }, () => {
+      const payload = randomBytes(Math.floor(random() ** 3 * 200_000))
+      return Buffer.concat([header(payload.length), payload])
+    })
+    const bytes = Buffer.concat(parts)
+    const peers = await scene(t, { client, backend, watch: true })
+    const received = [receive(peers.client), receive(peers.backend)]
+    await Promise.all([send(peers.client, bytes, random), send(peers.backend, bytes, random)])
+    for (const each of await Promise.all(received)) assert.deepEqual(each, digest(bytes))
+    assert.equal((await peers.splice.ended).how, 'fin')
+  })
+}
