@@ -1,0 +1,175 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import type { TestContext } from 'node:test'
+
+import type { OutlierOptions, Upstream, UpstreamOptions, UpstreamServer } from '../src/index.ts'
+import { acquired, clock, moves, upstream } from './support/upstream.ts'
+
+const servers = ['a:80', 'b:80', 'c:80', 'd:80']
+
+function outlying(t: TestContext, outliers: OutlierOptions, more: Partial<UpstreamOptions> = {}): Upstream {
+  return upstream(t, { servers, maxFails: 0, outliers, ...more })
+}
+
+/** So many tries on one server. */
+async function tries(
+  of: Upstream,
+  id: string,
+  outcome: 'ok' | 'failed' | 'cancelled',
+  count = 1
+): Promise<void> {
+  const others = of.servers.filter(server => server.id !== id)
+  for (let i = 0; i < count; i++) (await acquired(of, 'x', others)).settle(outcome)
+}
+
+function server(of: Upstream, id: string): UpstreamServer {
+  return of.servers.find(each => each.id === id)!
+}
+
+function ejected(of: Upstream): string[] {
+  return of
+    .stats()
+    .servers.filter(each => each.ejected)
+    .map(({ id }) => id)
+}
+
+test('so many failures in a row take a server out, and one success between them does not count down but anew', async t => {
+  clock(t)
+  const set = outlying(t, { consecutive: 3 })
+  const list = moves(set)
+  await tries(set, 'a:80', 'failed', 2)
+  await tries(set, 'a:80', 'ok')
+  await tries(set, 'a:80', 'failed', 2)
+  await tries(set, 'a:80', 'cancelled', 5)
+  assert.deepEqual(list, [])
+  await tries(set, 'a:80', 'failed')
+  assert.deepEqual(list, ['down a:80 outlier'])
+  assert.deepEqual(ejected(set), ['a:80'])
+})
+
+test('it is out for a time that grows, then one try decides; doing well makes the time shorter again', async t => {
+  const time = clock(t)
+  const set = outlying(t, { consecutive: 2, time: 100, maxTime: 250 })
+  const list = moves(set)
+  await tries(set, 'a:80', 'failed', 2)
+  for (const lasts of [100, 200, 250, 250]) {
+    assert.equal(server(set, 'a:80').state, 'down')
+    time.advance(lasts - 1)
+    assert.equal(server(set, 'a:80').state, 'down')
+    time.advance(1)
+    assert.equal(server(set, 'a:80').state, 'probation')
+    assert.deepEqual(list.splice(0), ['down a:80 outlier', 'probation a:80 expired'])
+    await tries(set, 'a:80', 'failed')
+  }
+  time.advance(250)
+  await tries(set, 'a:80', 'ok')
+  assert.equal(server(set, 'a:80').state, 'up')
+  assert.deepEqual(ejected(set), [])
+
+  // It was out five times; four times `time` of doing well leave one, so the next is the second.
+  time.advance(400)
+  list.length = 0
+  await tries(set, 'a:80', 'failed', 2)
+  time.advance(199)
+  assert.equal(server(set, 'a:80').state, 'down')
+  time.advance(1)
+  assert.equal(server(set, 'a:80').state, 'probation')
+})
+
+test('a try that began before it was out neither brings it back nor keeps it out', async t => {
+  const time = clock(t)
+  const set = outlying(t, { consecutive: 2, time: 100 })
+  const others = set.servers.slice(1)
+  const [good, bad] = [await acquired(set, 'x', others), await acquired(set, 'x', others)]
+  await tries(set, 'a:80', 'failed', 2)
+  good.opened()
+  assert.equal(server(set, 'a:80').state, 'down')
+  time.advance(100)
+  bad.settle('failed')
+  assert.equal(server(set, 'a:80').state, 'probation')
+  assert.equal(server(set, 'a:80').usable, true)
+})
+
+test('a server whose share of failures is that much above the others is taken out', async t => {
+  const time = clock(t)
+  const set = outlying(t, { consecutive: 0, share: 0.5, minTries: 10, window: 1000 })
+  const list = moves(set)
+  await tries(set, 'a:80', 'failed', 20)
+  assert.deepEqual(list, [], 'the others have had no tries yet')
+  await tries(set, 'b:80', 'ok', 10)
+  await tries(set, 'a:80', 'failed')
+  assert.deepEqual(list, ['down a:80 outlier'])
+
+  // What is older than the window doesn't count.
+  await tries(set, 'c:80', 'failed', 9)
+  time.advance(1100)
+  await tries(set, 'b:80', 'ok', 10)
+  await tries(set, 'c:80', 'failed', 9)
+  assert.equal(server(set, 'c:80').state, 'up')
+  await tries(set, 'c:80', 'failed')
+  assert.equal(server(set, 'c:80').state, 'down')
+})
+
+test('a fault that all share takes nobody out', async t => {
+  clock(t)
+  const set = outlying(t, { consecutive: 0, share: 0.5, minTries: 10 })
+  for (let round = 0; round < 50; round++) for (const id of servers) await tries(set, id, 'failed')
+  assert.deepEqual(ejected(set), [])
+})
+
+test('tunnels that their server breaks off early count as failed tries; later ones and clean ends do not', async t => {
+  const time = clock(t)
+  const set = outlying(t, { consecutive: 0, share: 0.5, minTries: 10, earlyDeath: 100 })
+  const others = set.servers.slice(1)
+  await tries(set, 'b:80', 'ok', 10)
+  const end = async (after: number, outcome: 'ok' | 'failed'): Promise<void> => {
+    const lease = await acquired(set, 'x', others)
+    lease.opened()
+    time.advance(after)
+    lease.settle(outcome)
+  }
+  for (let i = 0; i < 10; i++) await end(100, 'failed')
+  for (let i = 0; i < 10; i++) await end(1, 'ok')
+  for (let i = 0; i < 19; i++) await end(1, 'failed')
+  assert.equal(server(set, 'a:80').state, 'up')
+  await end(1, 'failed')
+  assert.equal(server(set, 'a:80').state, 'down')
+})
+
+test('never more than maxEjectedShare is out for this reason', async t => {
+  clock(t)
+  const set = outlying(t, { consecutive: 1, maxEjectedShare: 0.5 })
+  for (const id of servers) await tries(set, id, 'failed')
+  assert.deepEqual(ejected(set), ['a:80', 'b:80'])
+  const none = outlying(t, { consecutive: 1, maxEjectedShare: 0 })
+  for (const id of servers) await tries(none, id, 'failed', 3)
+  assert.deepEqual(ejected(none), [])
+})
+
+test('good probes do not bring it back: they found it well before', async t => {
+  const time = clock(t)
+  const health = { type: 'tcp', interval: 1_000_000, rise: 1, fall: 1 } as const
+  const set = outlying(t, { consecutive: 2, time: 100 }, { health })
+  const a = server(set, 'a:80') as unknown as { probed(report: object, startedAt: number): void }
+  const probe = (ok: boolean): void => a.probed({ ok, at: 0, took: 0 }, performance.now())
+  probe(true)
+  await tries(set, 'a:80', 'failed', 2)
+  time.advance(1)
+  for (let i = 0; i < 5; i++) probe(true)
+  assert.equal(server(set, 'a:80').state, 'down')
+  // And while probes have it down, the end of its time is no way back.
+  probe(false)
+  time.advance(100)
+  assert.equal(server(set, 'a:80').state, 'down')
+  probe(true)
+  assert.equal(server(set, 'a:80').state, 'probation')
+  await tries(set, 'a:80', 'ok')
+  assert.equal(server(set, 'a:80').state, 'up')
+})
+
+test('without the option nobody is taken out, whatever happens', async t => {
+  clock(t)
+  const set = upstream(t, { servers, maxFails: 0 })
+  for (let i = 0; i < 100; i++) await tries(set, 'a:80', 'failed')
+  assert.equal(server(set, 'a:80').state, 'up')
+})

@@ -1,0 +1,104 @@
+import assert from 'node:assert/strict'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import test from 'node:test'
+
+import type { Upstream } from '../src/index.ts'
+import { acquired, clock, located, upstream } from './support/upstream.ts'
+
+const servers = ['a:80', 'b:80', 'c:80', 'd:80']
+
+async function fail(of: Upstream, id: string): Promise<void> {
+  const lease = await acquired(
+    of,
+    'x',
+    of.servers.filter(server => server.id !== id)
+  )
+  lease.settle('failed')
+}
+
+function panics(of: Upstream): string[] {
+  const list: string[] = []
+  of.on('panic:start', () => list.push('start'))
+  of.on('panic:end', () => list.push('end'))
+  return list
+}
+
+test('when less than the threshold is well all servers are used, each key at home', async t => {
+  const time = clock(t)
+  const set = upstream(t, { servers, panic: 0.5, failTimeout: 100 })
+  const list = panics(set)
+  await fail(set, 'a:80')
+  await fail(set, 'b:80')
+  assert.deepEqual(list, [], 'half is not less than half')
+  assert.equal(await set.acquire('x', { except: new Set(set.servers.slice(2)) }), undefined)
+  await fail(set, 'c:80')
+  assert.deepEqual(list, ['start'])
+  assert.equal(set.stats().panic, true)
+  for (let i = 0; i < 50; i++) {
+    const key = `10.0.0.${i}`
+    const lease = await acquired(set, key)
+    assert.equal(lease.server, set.order(key)[0])
+    lease.settle('cancelled')
+  }
+  // Without probes a try that goes well shows that the server is: it is back, and the panic over.
+  const lease = await acquired(set, 'x', set.servers.slice(1))
+  lease.opened()
+  assert.deepEqual(list, ['start', 'end'])
+  assert.equal(set.stats().panic, false)
+  time.advance(1)
+})
+
+test('what the operator has down, what is full, and what is tried already stays out in a panic', async t => {
+  clock(t)
+  const down = { host: 'c', port: 80, down: true }
+  const full = { host: 'd', port: 80, maxConnections: 1 }
+  const set = upstream(t, { servers: ['a:80', 'b:80', down, full], panic: 1 })
+  ;(await acquired(set, 'x', set.servers.slice(0, 2))).opened()
+  await fail(set, 'a:80')
+  assert.equal(set.stats().panic, true)
+  assert.equal((await acquired(set, 'x', [set.servers[1]!])).server.id, 'a:80')
+  assert.equal(await set.acquire('x', { except: new Set(set.servers.slice(0, 2)) }), undefined)
+})
+
+test('while a backup is well it takes the traffic, and there is no panic', async t => {
+  clock(t)
+  const set = upstream(t, { servers: ['a:80', { host: 'b', port: 80, backup: true }], panic: 1 })
+  const list = panics(set)
+  await fail(set, 'a:80')
+  assert.equal((await acquired(set, 'x')).server.id, 'b:80')
+  assert.deepEqual(list, [])
+  await fail(set, 'b:80')
+  assert.deepEqual(list, ['start'])
+  assert.equal((await acquired(set, 'x')).server.id, 'a:80')
+})
+
+test('a server that waits for its first probe is not known to be ill', async t => {
+  clock(t)
+  const health = { type: 'tcp', interval: 1_000_000, starting: 'wait', fall: 1 } as const
+  const set = upstream(t, { servers: ['a:80', 'b:80'], panic: 1, health })
+  assert.equal(await set.acquire('x'), undefined)
+  assert.equal(set.stats().panic, false)
+})
+
+test('a change of the set can end a panic; who waits in the queue is let in by one', async t => {
+  clock(t)
+  const published: unknown[] = []
+  const listener = (message: unknown): void => void published.push(message)
+  subscribe('ringway:panic:start', listener)
+  t.after(() => unsubscribe('ringway:panic:start', listener))
+  const set = upstream(t, { servers: ['a:80', 'b:80'], panic: 0.6, pendingHandshakes: 1 })
+  const list = panics(set)
+  await fail(set, 'a:80')
+  assert.deepEqual(list, ['start'])
+  assert.deepEqual(published, [{ upstream: set }])
+  void set.setServers(located(['b:80', 'c:80', 'd:80']))
+  assert.deepEqual(list, ['start', 'end'])
+})
+
+test('without the option all may be down, and nobody is used', async t => {
+  clock(t)
+  const set = upstream(t, { servers })
+  for (const id of servers) await fail(set, id)
+  assert.equal(await set.acquire('x'), undefined)
+  assert.equal(set.stats().panic, false)
+})

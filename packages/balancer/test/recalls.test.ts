@@ -1,0 +1,327 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import test from 'node:test'
+import type { TestContext } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
+
+import { boundedLoad, ketama } from '@ringway/core'
+
+import type { Lease, Recall, Upstream, UpstreamOptions } from '../src/index.ts'
+import { acquired, clock, located, moves, upstream } from './support/upstream.ts'
+
+const servers = ['a:80', 'b:80', 'c:80']
+const keys = Array.from({ length: 60 }, (_, i) => `10.0.0.${i}`)
+
+/** A tunnel that ends when it is asked to, or only when it is cut. */
+interface Tunnel {
+  readonly key: string
+  readonly lease: Lease
+  readonly asked: (Recall & { at: number })[]
+}
+
+async function open(of: Upstream, key: string, obeys = true): Promise<Tunnel> {
+  const lease = await acquired(of, key)
+  const tunnel: Tunnel = { key, lease, asked: [] }
+  lease.opened(recall => {
+    tunnel.asked.push({ ...recall, at: performance.now() })
+    if (obeys || recall.cut) lease.settle('ok')
+  })
+  return tunnel
+}
+
+async function scene(
+  t: TestContext,
+  options: Partial<UpstreamOptions> = {},
+  obeys = true
+): Promise<{ set: Upstream; time: ReturnType<typeof clock>; tunnels: Tunnel[]; on(id: string): Tunnel[] }> {
+  const time = clock(t)
+  const set = upstream(t, { servers, failTimeout: 1000, ...options })
+  const tunnels = await Promise.all(keys.map(async key => open(set, key, obeys)))
+  return { set, time, tunnels, on: id => tunnels.filter(({ lease }) => lease.server.id === id) }
+}
+
+async function fail(of: Upstream, id: string, outcome: 'failed' | 'ok' = 'failed'): Promise<void> {
+  const lease = await acquired(
+    of,
+    'x',
+    of.servers.filter(server => server.id !== id)
+  )
+  lease.settle(outcome)
+}
+
+/** Whether they were asked one after the other, evenly over a time. */
+function assertEven(tunnels: readonly Tunnel[], since: number, spread: number): void {
+  for (const [i, { asked }] of tunnels.entries()) {
+    const due = since + (spread / tunnels.length) * i
+    assert.ok(asked[0]!.at >= due && asked[0]!.at <= due + 20, `${i}: ${asked[0]!.at - since}`)
+  }
+}
+
+test('drain takes a server out, asks its tunnels to end evenly, and is done when none is left', async t => {
+  const { set, time, tunnels, on } = await scene(t)
+  const list = moves(set)
+  const theirs = on('a:80')
+  const since = performance.now()
+  let done = false
+  void set.drain('a:80', { spread: 1000, code: 1001 }).then(() => (done = true))
+  assert.deepEqual(list, ['draining a:80 operator'])
+  assert.deepEqual(
+    set.servers.map(({ id, state }) => `${id} ${state}`),
+    ['b:80 up', 'c:80 up', 'a:80 draining']
+  )
+  for (const key of keys) assert.notEqual(set.order(key)[0]!.id, 'a:80')
+  time.advance(500)
+  const half = theirs.filter(({ asked }) => asked.length > 0).length
+  assert.ok(Math.abs(half - theirs.length / 2) <= 1, `${half} of ${theirs.length}`)
+  await turn()
+  assert.equal(done, false)
+  time.advance(500)
+  await turn()
+  assert.equal(done, true)
+  assertEven(theirs, since, 1000)
+  for (const { asked } of theirs) {
+    assert.deepEqual({ ...asked[0], at: 0 }, { reason: 'drain', code: 1001, cut: false, at: 0 })
+  }
+  assert.deepEqual(list, ['draining a:80 operator', 'removed a:80 drained'])
+  assert.equal(tunnels.filter(({ asked }) => asked.length > 0).length, theirs.length, 'nobody else is asked')
+})
+
+test('what is left at the deadline is cut, and a tunnel that opens behind it at once', async t => {
+  const { set, time, on } = await scene(t, {}, false)
+  const theirs = on('a:80')
+  const under = [await acquired(set, theirs[0]!.key), await acquired(set, theirs[0]!.key)]
+  const done = set.drain('a:80', { spread: 100, deadline: 200 })
+  time.advance(160)
+  const early: Recall[] = []
+  under[0]!.opened(recall => early.push(recall))
+  time.advance(20)
+  assert.equal(early.length, 1, 'a late tunnel is asked too')
+  time.advance(20)
+  for (const { asked } of theirs)
+    assert.deepEqual(
+      asked.map(({ cut }) => cut),
+      [false, true]
+    )
+  assert.deepEqual(
+    early.map(({ cut }) => cut),
+    [false, true]
+  )
+  under[0]!.settle('ok')
+  const late: Recall[] = []
+  under[1]!.opened(recall => {
+    late.push(recall)
+    if (recall.cut) under[1]!.settle('ok')
+  })
+  time.advance(20)
+  assert.equal(late.at(-1)?.cut, true)
+  await done
+})
+
+test('setServers with a second argument drains what goes, and what went before; without it nobody is asked', async t => {
+  const { set, time, on } = await scene(t)
+  void set.setServers(located(['b:80', 'c:80']))
+  time.advance(60_000)
+  assert.ok(on('a:80').every(({ asked }) => asked.length === 0))
+  const done = set.setServers(located(['c:80']), { spread: 0 })
+  await done
+  for (const id of ['a:80', 'b:80'])
+    assert.ok(
+      on(id).every(({ asked }) => asked.length === 1),
+      id
+    )
+  assert.ok(on('c:80').every(({ asked }) => asked.length === 0))
+  assert.equal(set.servers.length, 1)
+})
+
+test('a drain that is under way is not begun again by the next list', async t => {
+  const { set, time, on } = await scene(t)
+  const since = performance.now()
+  for (let i = 0; i < 10; i++) {
+    void set.setServers(located(['b:80', 'c:80']), { spread: 1000 })
+    time.advance(100)
+  }
+  assertEven(on('a:80'), since, 1000)
+})
+
+test('a server that is drained and listed again is another one, and its old tunnels still end', async t => {
+  const { set, time, on } = await scene(t)
+  const theirs = on('a:80')
+  const done = set.drain('a:80', { spread: 100 })
+  void set.setServers(located(servers))
+  const [next] = set.servers
+  assert.deepEqual([next!.id, next!.state, next!.active], ['a:80', 'up', 0])
+  time.advance(100)
+  await done
+  assert.ok(theirs.every(({ asked }) => asked.length === 1))
+  assert.deepEqual(set.servers.length, 3)
+})
+
+test('an id that nobody has, the last server, and bad options are refused, and nothing is changed', async t => {
+  clock(t)
+  const set = upstream(t, { servers: ['a:80', { host: 'b', port: 80, backup: true }] })
+  assert.throws(() => set.drain('z:80'), { code: 'ERR_RINGWAY_CONFIG', field: 'id' })
+  assert.throws(() => set.drain('a:80'), { field: 'id' })
+  for (const [field, options] of [
+    ['spread', { spread: -1 }],
+    ['code', { code: 1006 }],
+    ['deadline', { deadline: 'soon' }],
+    ['drain', { drain: 5 }]
+  ] as const) {
+    assert.throws(() => set.drain('b:80', options as object), { field })
+    assert.throws(() => set.setServers(located(['c:80']), options as object), { field })
+  }
+  assert.equal(set.servers.length, 2)
+  await set.drain('b:80')
+  assert.equal(set.servers.length, 1)
+})
+
+test("onDown: 'close' asks the tunnels of a server that went down, until it is back", async t => {
+  const { set, time, on } = await scene(t, { onDown: 'close', spread: 2000 })
+  const theirs = on('a:80')
+  const since = performance.now()
+  await fail(set, 'a:80')
+  time.advance(1500)
+  assert.equal(set.stats().servers[0]!.state, 'probation', 'which is still out')
+  await fail(set, 'a:80', 'ok')
+  time.advance(10_000)
+  const asked = theirs.filter(each => each.asked.length > 0)
+  assertEven(asked, since, (2000 / theirs.length) * asked.length)
+  assert.ok(Math.abs(asked.length - theirs.length * 0.75) <= 1, `${asked.length} of ${theirs.length}`)
+  assert.equal(asked[0]!.asked[0]!.reason, 'down')
+  assert.equal(asked[0]!.asked[0]!.code, 1012)
+  for (const id of ['b:80', 'c:80']) assert.ok(on(id).every(each => each.asked.length === 0))
+})
+
+test("onDown: 'keep', the default, asks nobody", async t => {
+  const { set, time, tunnels } = await scene(t)
+  await fail(set, 'a:80')
+  time.advance(60_000)
+  assert.ok(tunnels.every(({ asked }) => asked.length === 0))
+})
+
+test("rebalance: 'close' asks strayed tunnels home, when their own server is back, and nobody else", async t => {
+  const { set, time, tunnels, on } = await scene(t, { rebalance: 'close', spread: 1000 })
+  await fail(set, 'a:80')
+  const strayed = await Promise.all(
+    on('a:80').map(async ({ key, lease }) => {
+      lease.settle('ok')
+      return open(set, key)
+    })
+  )
+  time.advance(1000)
+  assert.ok(strayed.every(({ asked }) => asked.length === 0))
+  const since = performance.now()
+  await fail(set, 'a:80', 'ok')
+  time.advance(1000)
+  assert.deepEqual(new Set(strayed.map(({ asked }) => asked[0]?.reason)), new Set(['rebalance']))
+  assertEven(
+    strayed.toSorted((a, b) => a.asked[0]!.at - b.asked[0]!.at),
+    since,
+    1000
+  )
+  assert.ok(tunnels.every(({ asked }) => asked.length === 0))
+  for (const { key } of strayed) assert.equal((await acquired(set, key)).server.id, 'a:80')
+})
+
+test('after a slow start those are asked too whom it sent away', async t => {
+  const { set, time, on } = await scene(t, { rebalance: 'close', spread: 100, slowStart: 1000 })
+  await fail(set, 'a:80')
+  for (const { lease } of on('a:80')) lease.settle('ok')
+  time.advance(1000)
+  await fail(set, 'a:80', 'ok')
+  const sent = await Promise.all(on('a:80').map(async ({ key }) => open(set, key)))
+  assert.ok(sent.every(({ lease }) => lease.server.id !== 'a:80'))
+  time.advance(999)
+  assert.ok(sent.every(({ asked }) => asked.length === 0))
+  time.advance(101)
+  assert.ok(sent.every(({ asked }) => asked.length === 1))
+})
+
+test('a tunnel that is elsewhere for another reason than bad health has not strayed', async t => {
+  const strategy = boundedLoad(ketama(), 1.2)
+  const { set, time, tunnels } = await scene(t, { rebalance: 'close', spread: 0, strategy })
+  const spilled = tunnels.filter(({ key, lease }) => set.order(key)[0] !== lease.server)
+  assert.ok(spilled.length > 0)
+  await fail(set, 'a:80')
+  time.advance(1000)
+  await fail(set, 'a:80', 'ok')
+  time.advance(100)
+  assert.ok(spilled.every(({ asked }) => asked.length === 0))
+})
+
+test('a recall that throws is an uncaught exception, and the next tunnels are asked all the same', async t => {
+  clock(t)
+  const set = upstream(t, { servers })
+  const bug = new Error('bug')
+  let asked = 0
+  for (let i = 0; i < 3; i++) {
+    const lease = await acquired(set, 'x', set.servers.slice(1))
+    lease.opened(() => {
+      asked++
+      lease.settle('ok')
+      throw bug
+    })
+  }
+  const uncaught: unknown[] = []
+  const handlers = process.listeners('uncaughtException')
+  process.removeAllListeners('uncaughtException')
+  process.on('uncaughtException', error => uncaught.push(error))
+  t.after(() => {
+    process.removeAllListeners('uncaughtException')
+    for (const handler of handlers) process.on('uncaughtException', handler)
+  })
+  await set.drain('a:80', { spread: 0 })
+  await turn()
+  assert.equal(asked, 3)
+  assert.deepEqual(uncaught, [bug, bug, bug])
+})
+
+test('disposal ends a drain that is under way: nobody is asked any more, and who waits for it goes on', async t => {
+  const { set, time, on } = await scene(t)
+  const done = set.drain('a:80', { spread: 1000 })
+  time.advance(100)
+  const before = on('a:80').filter(({ asked }) => asked.length > 0).length
+  await set[Symbol.asyncDispose]()
+  await done
+  time.advance(10_000)
+  assert.equal(on('a:80').filter(({ asked }) => asked.length > 0).length, before)
+  await set.drain('b:80')
+  await set.setServers(located(['c:80']), {})
+})
+
+test('limits bound what the whole upstream takes, those that wait included', async t => {
+  clock(t)
+  const set = upstream(t, { servers, limits: { connections: 4, handshakes: 2 } })
+  const refused = { code: 'ERR_RINGWAY_LIMIT' }
+  const two = [await acquired(set, '1'), await acquired(set, '2')]
+  await assert.rejects(set.acquire('3'), refused)
+  for (const lease of two) lease.opened()
+  const more = [await acquired(set, '3'), await acquired(set, '4')]
+  for (const lease of more) lease.opened()
+  assert.deepEqual([set.stats().active, set.stats().handshakes], [4, 0])
+  await assert.rejects(set.acquire('5'), refused)
+  two[0]!.settle('ok')
+  ;(await acquired(set, '5')).settle('failed')
+  ;(await acquired(set, '6')).settle('cancelled')
+  assert.deepEqual([set.stats().active, set.stats().handshakes], [3, 0])
+
+  const queued = upstream(t, { servers: ['a:80'], pendingHandshakes: 1, limits: { handshakes: 2 } })
+  const first = await acquired(queued, '1')
+  const second = queued.acquire('2')
+  await assert.rejects(queued.acquire('3'), refused)
+  first.settle('ok')
+  ;(await second)!.settle('ok')
+})
+
+test('a listener of server:draining finds the change already done', async t => {
+  clock(t)
+  const set = upstream(t, { servers })
+  const told = once(set, 'server:draining')
+  set.on('server:draining', () => {
+    assert.equal(set.servers.length, 3)
+    assert.equal(set.order('x').length, 2)
+  })
+  ;(await acquired(set, 'x', set.servers.slice(1))).opened()
+  void set.drain('a:80')
+  await told
+})

@@ -1,0 +1,171 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+
+import { leastConnections, roundRobin } from '@ringway/core'
+
+import type { Upstream } from '../src/index.ts'
+import { acquired, clock, located, upstream } from './support/upstream.ts'
+
+const servers = ['a:80', 'b:80', 'c:80']
+const keys = Array.from({ length: 2000 }, (_, i) => `10.0.${i >> 8}.${i & 255}`)
+
+/** Takes server `a` out by a failed try; it is in probation when failTimeout is over. */
+async function fail(of: Upstream, ...others: string[]): Promise<void> {
+  const lease = await acquired(
+    of,
+    'x',
+    of.servers.filter(({ id }) => others.includes(id))
+  )
+  lease.settle('failed')
+}
+
+async function succeed(of: Upstream, ...others: string[]): Promise<void> {
+  const lease = await acquired(
+    of,
+    'x',
+    of.servers.filter(({ id }) => others.includes(id))
+  )
+  lease.settle('ok')
+}
+
+/** Which keys of `a`'s own are at home now. Nobody stays. */
+async function home(of: Upstream, id: string): Promise<Set<string>> {
+  const at = new Set<string>()
+  for (const key of keys) {
+    if (of.order(key)[0]!.id !== id) continue
+    const lease = await acquired(of, key)
+    if (lease.server.id === id) at.add(key)
+    lease.settle('cancelled')
+  }
+  return at
+}
+
+test('a server that is back takes a growing part of its keys, the same ones each time', async t => {
+  const time = clock(t)
+  const set = upstream(t, { servers, failTimeout: 100, slowStart: 1000 })
+  const all = await home(set, 'a:80')
+  assert.ok(all.size > 300)
+  await fail(set, 'b:80', 'c:80')
+  time.advance(100)
+  await succeed(set, 'b:80', 'c:80')
+  assert.equal(set.stats().servers[0]!.state, 'up')
+  assert.equal((await home(set, 'a:80')).size, 0)
+  let before = new Set<string>()
+  for (const part of [0.25, 0.5, 0.75]) {
+    time.advance(250)
+    assert.equal(set.stats().servers[0]!.ramp, part)
+    const now = await home(set, 'a:80')
+    assert.ok(
+      [...before].every(key => now.has(key)),
+      'who is home stays there'
+    )
+    assert.ok(Math.abs(now.size / all.size - part) < 0.08, `${now.size} of ${all.size} at ${part}`)
+    before = now
+  }
+  time.advance(250)
+  assert.deepEqual(await home(set, 'a:80'), all)
+  assert.equal(set.stats().servers[0]!.ramp, 1)
+})
+
+test('those that are not home yet stay where they were while it was away', async t => {
+  const time = clock(t)
+  const set = upstream(t, { servers, failTimeout: 100, slowStart: 1000 })
+  await fail(set, 'b:80', 'c:80')
+  time.advance(100)
+  await succeed(set, 'b:80', 'c:80')
+  time.advance(500)
+  for (const key of keys) {
+    const lease = await acquired(set, key)
+    const [first, second] = set.order(key)
+    assert.ok(lease.server === first || (first!.id === 'a:80' && lease.server === second))
+    lease.settle('cancelled')
+  }
+})
+
+test('at its start an upstream is in a hurry, and a server that joins later is not', async t => {
+  const time = clock(t)
+  const set = upstream(t, { servers, slowStart: 1000 })
+  assert.deepEqual(
+    set.stats().servers.map(({ ramp }) => ramp),
+    [1, 1, 1]
+  )
+  void set.setServers(located([...servers, 'd:80']))
+  assert.equal(set.stats().servers[3]!.ramp, 0)
+  assert.equal((await home(set, 'd:80')).size, 0)
+  time.advance(1000)
+  assert.ok((await home(set, 'd:80')).size > 100)
+})
+
+test('when all that could take a client are slow to start one of them does, and no backup', async t => {
+  const time = clock(t)
+  const [b, d] = [
+    { host: 'b', port: 80 },
+    { host: 'd', port: 80, backup: true }
+  ]
+  const set = upstream(t, { servers: ['a:80', b, d], failTimeout: 100, slowStart: 1000 })
+  await fail(set, 'b:80')
+  await fail(set, 'a:80')
+  time.advance(100)
+  await succeed(set, 'b:80')
+  await succeed(set, 'a:80')
+  for (const key of keys.slice(0, 200)) {
+    const lease = await acquired(set, key)
+    assert.equal(lease.server, set.order(key)[0])
+    lease.settle('cancelled')
+  }
+})
+
+test('down again in the middle of it, it starts from nothing', async t => {
+  const time = clock(t)
+  const set = upstream(t, { servers, failTimeout: 100, slowStart: 1000 })
+  await fail(set, 'b:80', 'c:80')
+  time.advance(100)
+  await succeed(set, 'b:80', 'c:80')
+  time.advance(900)
+  while ((await home(set, 'a:80')).size === 0) time.advance(1)
+  const [key] = await home(set, 'a:80')
+  const lease = await acquired(set, key)
+  lease.settle('failed')
+  assert.equal(set.stats().servers[0]!.state, 'down')
+  time.advance(100)
+  await succeed(set, 'b:80', 'c:80')
+  assert.equal(set.stats().servers[0]!.ramp, 0)
+})
+
+for (const strategy of [roundRobin(), leastConnections()]) {
+  test(`without keys (${strategy.name}) it takes its part of all requests`, async t => {
+    const time = clock(t)
+    const set = upstream(t, { servers, strategy, failTimeout: 100, slowStart: 1000 })
+    await fail(set, 'b:80', 'c:80')
+    time.advance(100)
+    await succeed(set, 'b:80', 'c:80')
+    const counts: number[] = []
+    for (const advance of [0, 500, 500]) {
+      time.advance(advance)
+      let count = 0
+      for (let i = 0; i < 300; i++) {
+        const lease = await acquired(set)
+        if (lease.server.id === 'a:80') count++
+        lease.settle('cancelled')
+      }
+      counts.push(count)
+    }
+    assert.equal(counts[0], 0)
+    assert.ok(counts[1]! > 30 && counts[1]! < 80, `${counts.join()}`)
+    assert.equal(counts[2], 100)
+  })
+}
+
+test('a server’s own slowStart goes before the upstream’s', async t => {
+  const time = clock(t)
+  const set = upstream(t, {
+    servers: [{ host: 'a', port: 80, slowStart: 200 }, 'b:80'],
+    failTimeout: 100,
+    slowStart: 1000
+  })
+  await fail(set, 'b:80')
+  time.advance(100)
+  await succeed(set, 'b:80')
+  time.advance(100)
+  assert.equal(set.stats().servers[0]!.ramp, 0.5)
+})
