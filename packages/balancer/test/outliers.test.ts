@@ -18,7 +18,7 @@ async function tries(
   outcome: 'ok' | 'failed' | 'cancelled',
   count = 1
 ): Promise<void> {
-  const others = of.servers.filter(server => server.id !== id)
+  const others = of.servers.filter(each => each.id !== id)
   for (let i = 0; i < count; i++) (await acquired(of, 'x', others)).settle(outcome)
 }
 

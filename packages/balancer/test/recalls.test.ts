@@ -33,7 +33,12 @@ async function scene(
   t: TestContext,
   options: Partial<UpstreamOptions> = {},
   obeys = true
-): Promise<{ set: Upstream; time: ReturnType<typeof clock>; tunnels: Tunnel[]; on(id: string): Tunnel[] }> {
+): Promise<{
+  set: Upstream
+  time: ReturnType<typeof clock>
+  tunnels: Tunnel[]
+  on: (id: string) => Tunnel[]
+}> {
   const time = clock(t)
   const set = upstream(t, { servers, failTimeout: 1000, ...options })
   const tunnels = await Promise.all(keys.map(async key => open(set, key, obeys)))

@@ -1,0 +1,262 @@
+import assert from 'node:assert/strict'
+import dns from 'node:dns'
+import { createServer } from 'node:http'
+import test from 'node:test'
+import type { TestContext } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
+
+import { Upstream } from '../src/index.ts'
+import type { RingwayError } from '@ringway/core'
+import { acquired, clock, moves } from './support/upstream.ts'
+
+type Answer = string[] | Error | Promise<string[]>
+
+/** A resolver that knows these names, and counts who asks. */
+function resolver(t: TestContext, names: Record<string, Answer>): { names: typeof names; asked: string[] } {
+  const asked: string[] = []
+  t.mock.method(dns.promises, 'lookup', async (name: string) => {
+    asked.push(name)
+    const answer = await (names[name] ?? new Error('ENOTFOUND'))
+    if (answer instanceof Error) throw answer
+    return answer.map(address => ({ address, family: address.includes(':') ? 6 : 4 }))
+  })
+  return { names, asked }
+}
+
+/** An upstream with names as they are, disposed of with the test. */
+function upstream(t: TestContext, options: ConstructorParameters<typeof Upstream>[0]): Upstream {
+  const made = new Upstream(options)
+  t.after(async () => made[Symbol.asyncDispose]())
+  return made
+}
+
+function addresses(of: Upstream): string[] {
+  return of.servers.map(({ id, address, state }) => `${id} ${'host' in address ? address.host : ''} ${state}`)
+}
+
+/** Lets look-ups end that have their answer. */
+async function settle(): Promise<void> {
+  for (let i = 0; i < 5; i++) await turn()
+}
+
+test('the first acquire waits for the first look-up, and then has an address to dial', async t => {
+  clock(t)
+  const { asked } = resolver(t, { 'sre1.test': ['10.0.0.1'] })
+  const set = upstream(t, { servers: ['sre1.test:8080'] })
+  assert.deepEqual(addresses(set), ['sre1.test:8080 sre1.test starting'])
+  assert.equal(set.servers[0]!.usable, false)
+  const list = moves(set)
+  const { server } = await acquired(set, 'x')
+  assert.deepEqual(server.address, { host: '10.0.0.1', port: 8080 })
+  assert.equal(server, set.servers[0])
+  assert.deepEqual(list, ['up sre1.test:8080 lookup'])
+  assert.deepEqual(asked, ['sre1.test'])
+})
+
+test('addresses are never looked up, nor is a name twice that stands there twice', async t => {
+  clock(t)
+  const { asked } = resolver(t, { 'sre1.test': ['10.0.0.1'] })
+  const set = upstream(t, { servers: ['10.0.0.9:80', '[::1]:80', 'unix:/s', 'sre1.test:1', 'sre1.test:2'] })
+  await acquired(set, 'x')
+  assert.deepEqual(asked, ['sre1.test'])
+})
+
+test('several addresses share one place on the ring and take turns, and each is a try', async t => {
+  clock(t)
+  resolver(t, { 'sre1.test': ['10.0.0.3', '10.0.0.1', '10.0.0.2'], 'sre2.test': ['10.0.1.1'] })
+  const set = upstream(t, { servers: ['sre1.test:80', 'sre2.test:80'] })
+  await acquired(set)
+  const key = ['a', 'b', 'c', 'd', 'e', 'f'].find(each => set.order(each)[0]!.id === 'sre1.test:80')!
+  const hostOf = ({ address }: { address: object }): string => (address as { host: string }).host
+  const hosts: string[] = []
+  for (let i = 0; i < 4; i++) hosts.push(hostOf((await acquired(set, key)).server))
+  assert.deepEqual(hosts.slice(0, 3).toSorted(), ['10.0.0.1', '10.0.0.2', '10.0.0.3'])
+  assert.equal(hosts[3], hosts[0])
+
+  const tries = set.tries(key)
+  const tried: string[] = []
+  for (let lease = await tries.next(); lease !== undefined; lease = await tries.next()) {
+    tried.push(hostOf(lease.server))
+    lease.settle('failed')
+  }
+  assert.deepEqual(tried, [hosts[1], hosts[2], hosts[0], '10.0.1.1'])
+})
+
+test('each address has a health of its own, and one that is alone is never marked', async t => {
+  clock(t)
+  const { names } = resolver(t, { 'sre1.test': ['10.0.0.1', '10.0.0.2'] })
+  const set = upstream(t, { servers: ['sre1.test:80'] })
+  ;(await acquired(set, 'x')).settle('failed')
+  assert.deepEqual(addresses(set), ['sre1.test:80 10.0.0.1 down', 'sre1.test:80 10.0.0.2 up'])
+  names['one.test'] = ['10.0.0.1']
+  const one = upstream(t, { servers: ['one.test:80'] })
+  ;(await acquired(one, 'x')).settle('failed')
+  assert.equal(one.servers[0]!.state, 'up')
+})
+
+test('it is looked up every 30 s; addresses come and go under live tunnels', async t => {
+  const time = clock(t)
+  const { names, asked } = resolver(t, { 'sre1.test': ['10.0.0.1', '10.0.0.2'] })
+  const set = upstream(t, { servers: ['sre1.test:80', '10.9.9.9:80'] })
+  const order = new Map<string, string>()
+  const leases = []
+  for (let i = 0; i < 40; i++) {
+    const lease = await acquired(set, `${i}`)
+    lease.opened()
+    leases.push(lease)
+    order.set(`${i}`, set.order(`${i}`)[0]!.id)
+  }
+  const list: string[] = []
+  set.on('server:added', ({ address }, reason) => list.push(`added ${JSON.stringify(address)} ${reason}`))
+  set.on('server:draining', ({ address }, reason) =>
+    list.push(`draining ${JSON.stringify(address)} ${reason}`)
+  )
+  names['sre1.test'] = ['10.0.0.2', '10.0.0.3']
+  time.advance(29_999)
+  await settle()
+  assert.equal(asked.length, 1)
+  time.advance(1)
+  await settle()
+  assert.equal(asked.length, 2)
+  assert.deepEqual(list, [
+    'added {"host":"10.0.0.3","port":80} lookup',
+    'draining {"host":"10.0.0.1","port":80} lookup'
+  ])
+  for (const lease of leases) assert.ok(lease.server.active > 0)
+  for (const [key, id] of order) assert.equal(set.order(key)[0]!.id, id, 'no key moves')
+  for (const lease of leases) lease.settle('ok')
+  assert.deepEqual(addresses(set), [
+    'sre1.test:80 10.0.0.2 up',
+    'sre1.test:80 10.0.0.3 up',
+    '10.9.9.9:80 10.9.9.9 up'
+  ])
+
+  // The same ones in another order are no change.
+  names['sre1.test'] = ['10.0.0.3', '10.0.0.2', '10.0.0.2']
+  time.advance(30_000)
+  await settle()
+  assert.equal(list.length, 2)
+})
+
+test('a look-up that fails keeps the last addresses, and is told once', async t => {
+  const time = clock(t)
+  const { names, asked } = resolver(t, { 'sre1.test': ['10.0.0.1'] })
+  const set = upstream(t, { servers: ['sre1.test:80'] })
+  const errors: RingwayError[] = []
+  set.on('lookup:error', (host, error) => {
+    assert.equal(host, 'sre1.test')
+    errors.push(error)
+  })
+  await acquired(set, 'x')
+  names['sre1.test'] = new Error('EAI_AGAIN')
+  for (let i = 0; i < 3; i++) {
+    time.advance(30_000)
+    await settle()
+  }
+  assert.equal(asked.length, 4)
+  assert.equal(errors.length, 1)
+  assert.equal(errors[0]!.code, 'ERR_RINGWAY_LOOKUP')
+  assert.match(errors[0]!.message, /sre1\.test.*EAI_AGAIN/)
+  assert.deepEqual(addresses(set), ['sre1.test:80 10.0.0.1 up'])
+  names['sre1.test'] = ['10.0.0.2']
+  time.advance(30_000)
+  await settle()
+  assert.equal((await acquired(set, 'x')).server.address, set.servers[0]!.address)
+  names['sre1.test'] = new Error('again')
+  time.advance(30_000)
+  await settle()
+  assert.equal(errors.length, 2, 'a new row of failures is told anew')
+})
+
+test('a name of which nothing is known is down, looked up each second, and then up', async t => {
+  const time = clock(t)
+  const { names } = resolver(t, {})
+  const set = upstream(t, { servers: ['sre1.test:80', '10.0.0.9:80'] })
+  const list = moves(set)
+  assert.equal((await acquired(set, 'x')).server.id, '10.0.0.9:80')
+  assert.deepEqual(list.splice(0), ['down sre1.test:80 lookup'])
+  names['sre1.test'] = ['10.0.0.1', '10.0.0.2']
+  time.advance(1000)
+  await settle()
+  assert.deepEqual(list, ['up sre1.test:80 lookup'])
+  assert.equal(addresses(set).filter(each => each.endsWith(' up')).length, 3)
+})
+
+test('a resolver that never answers is given 5 s, and then the others take the traffic', async t => {
+  const time = clock(t)
+  resolver(t, { 'sre1.test': new Promise(() => {}) })
+  const set = upstream(t, { servers: ['sre1.test:80', '10.0.0.9:80'] })
+  const controller = new AbortController()
+  const aborted = set.acquire('x', { signal: controller.signal })
+  const waiting = set.acquire('x')
+  controller.abort(new Error('the client is gone'))
+  await assert.rejects(aborted, /the client is gone/)
+  time.advance(5000)
+  assert.equal((await waiting)?.server.id, '10.0.0.9:80')
+  assert.equal(set.servers[0]!.state, 'down')
+})
+
+test('disposal ends the wait for the first look-up, and nothing is looked up any more', async t => {
+  const time = clock(t)
+  const { asked } = resolver(t, { 'sre1.test': new Promise(() => {}) })
+  const set = upstream(t, { servers: ['sre1.test:80'] })
+  const waiting = set.acquire('x')
+  await set[Symbol.asyncDispose]()
+  assert.equal(await waiting, undefined)
+  time.advance(100_000)
+  await settle()
+  assert.equal(asked.length, 1)
+})
+
+test('a name that joins by setServers is looked up then, and one that goes is not any more', async t => {
+  const time = clock(t)
+  const { names, asked } = resolver(t, { 'sre1.test': ['10.0.0.1'], 'sre2.test': ['10.0.0.2'] })
+  const set = upstream(t, { servers: ['sre1.test:80'] })
+  await acquired(set, 'x')
+  void set.setServers(['sre2.test:80', '10.0.0.9:80'])
+  // It isn't waited for: its keys are with the others for that moment.
+  assert.equal((await acquired(set, 'x')).server.id, '10.0.0.9:80')
+  await settle()
+  assert.deepEqual(addresses(set).slice(0, 2), ['sre2.test:80 10.0.0.2 up', '10.0.0.9:80 10.0.0.9 up'])
+  names['sre2.test'] = ['10.0.0.3']
+  time.advance(30_000)
+  await settle()
+  assert.deepEqual(asked, ['sre1.test', 'sre2.test', 'sre2.test'])
+})
+
+test('with TLS the name stays the name that is asked for', async t => {
+  clock(t)
+  resolver(t, { 'sre1.test': ['10.0.0.1'] })
+  const set = upstream(t, { servers: [{ host: 'sre1.test', port: 443, tls: true }] })
+  const { server } = await acquired(set, 'x')
+  assert.equal(server.tls?.servername, 'sre1.test')
+})
+
+test('probes run for each address once it is known, and ask for the name', async t => {
+  const hosts = new Set<string>()
+  const seen = new Promise<void>(resolve => {
+    const server = createServer((request, response) => {
+      hosts.add(`${request.socket.localAddress} ${request.headers.host}`)
+      response.end()
+      if (hosts.size === 2) resolve()
+    }).listen(0, '127.0.0.1')
+    const other = createServer((...args) => void server.emit('request', ...args))
+    server.once('listening', () => {
+      const { port } = server.address() as { port: number }
+      other.listen(port, '127.0.0.2', () => {
+        resolver(t, { 'sre1.test': ['127.0.0.1', '127.0.0.2'] })
+        const health = { type: 'http', interval: 20, timeout: 10_000 } as const
+        upstream(t, { servers: [{ host: 'sre1.test', port }], health })
+      })
+    })
+    t.after(() => {
+      server.close()
+      other.close()
+    })
+  })
+  await seen
+  assert.deepEqual([...hosts].map(each => each.replace(/:\d+$/, '')).toSorted(), [
+    '127.0.0.1 sre1.test',
+    '127.0.0.2 sre1.test'
+  ])
+})
