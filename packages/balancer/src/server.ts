@@ -150,6 +150,11 @@ export class Server implements UpstreamServer {
     return this.#health.isReachable
   }
 
+  /** Whether it was full until its last tunnel or try ended. */
+  get wasFull(): boolean {
+    return this.load + 1 === this.#config.maxConnections
+  }
+
   /** Whether a try may begin at once; if not, it waits for one to end. */
   get hasPlace(): boolean {
     const { pendingHandshakes } = this.#around

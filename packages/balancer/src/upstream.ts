@@ -103,6 +103,7 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     const change = this.#plan(config.servers, false)
     this.#set = new ServerSet(change.places, config)
     this.#configs = config.servers
+    for (const server of change.added) server.join()
     // Last, since nothing above may throw with probes running.
     this.#followNames()
     this.#followProbes()
@@ -407,7 +408,10 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
   }
 
   #freed(server: Server): void {
-    if (this.#untold === undefined) this.#queue.turn(server)
+    if (this.#untold === undefined) {
+      if (server.wasFull) this.#queue.turnAll()
+      else this.#queue.turn(server)
+    }
     if (server.load === 0 && this.#departures.emptied(server)) server.emptied()
   }
 
@@ -416,7 +420,7 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     if (this.#untold === undefined) {
       this.#checkPanic()
       // Whoever waits must look elsewhere, or may look here.
-      if (server.usable) this.#queue.turnAll()
+      if (server.usable || this.#panic) this.#queue.turnAll()
       else this.#queue.turn(server)
     }
     if (to === 'down' && this.#config.onDown === 'close') this.#recallFrom(server)
@@ -465,7 +469,7 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     const isPanic = !hasBackup && judged.length > 0 && well / judged.length < panic
     if (isPanic === this.#panic) return
     this.#panic = isPanic
-    if (isPanic) this.#queue.turnAll()
+    this.#queue.turnAll()
     this.#tell(isPanic ? 'panic:start' : 'panic:end', [], {})
   }
 

@@ -34,6 +34,10 @@ function addresses(of: Upstream): string[] {
   return of.servers.map(({ id, address, state }) => `${id} ${'host' in address ? address.host : ''} ${state}`)
 }
 
+function hostOf({ address }: { address: object }): string {
+  return (address as { host: string }).host
+}
+
 /** Lets look-ups end that have their answer. */
 async function settle(): Promise<void> {
   for (let i = 0; i < 5; i++) await turn()
@@ -67,7 +71,6 @@ test('several addresses share one place on the ring and take turns, and each is 
   const set = upstream(t, { servers: ['sre1.test:80', 'sre2.test:80'] })
   await acquired(set)
   const key = ['a', 'b', 'c', 'd', 'e', 'f'].find(each => set.order(each)[0]!.id === 'sre1.test:80')!
-  const hostOf = ({ address }: { address: object }): string => (address as { host: string }).host
   const hosts: string[] = []
   for (let i = 0; i < 4; i++) hosts.push(hostOf((await acquired(set, key)).server))
   assert.deepEqual(hosts.slice(0, 3).toSorted(), ['10.0.0.1', '10.0.0.2', '10.0.0.3'])

@@ -151,7 +151,7 @@ for (const strategy of [roundRobin(), leastConnections()]) {
       counts.push(count)
     }
     assert.equal(counts[0], 0)
-    assert.ok(counts[1]! > 30 && counts[1]! < 80, `${counts.join()}`)
+    assert.ok(counts[1]! > 30 && counts[1]! < 80, counts.join())
     assert.equal(counts[2], 100)
   })
 }

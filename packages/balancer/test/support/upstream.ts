@@ -53,8 +53,12 @@ export function moves(from: Upstream): string[] {
   return list
 }
 
-/** A monotonic clock, and timers, that only move when they are told to. */
-export function clock(t: TestContext): { advance(milliseconds: number): void } {
+/**
+ * A monotonic clock, and timers, that only move when they are told to.
+ *
+ * @param step - milliseconds that they move by at once; all times of the test are multiples of it
+ */
+export function clock(t: TestContext, step = 1): { advance(milliseconds: number): void } {
   // Whole, so that sums are exact and a test may stand on the very border of a time.
   let now = Math.round(performance.now())
   t.mock.method(performance, 'now', () => now)
@@ -62,9 +66,9 @@ export function clock(t: TestContext): { advance(milliseconds: number): void } {
   return {
     advance(milliseconds) {
       // One by one, since a timer's callback looks at the clock.
-      for (let passed = 0; passed < milliseconds; passed++) {
-        now++
-        t.mock.timers.tick(1)
+      for (let passed = 0; passed < milliseconds; passed += step) {
+        now += step
+        t.mock.timers.tick(step)
       }
     }
   }

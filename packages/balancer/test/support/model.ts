@@ -1,0 +1,238 @@
+import type { UpstreamOptions } from '../../src/index.ts'
+
+/** What a random upstream is made of; all times are multiples of 10. */
+export interface Rules {
+  readonly probes: boolean
+  readonly rise: number
+  readonly fall: number
+  readonly waits: boolean
+  readonly consecutive: number
+  readonly maxEjectedShare: number
+  readonly panic: number
+  readonly slowStart: number
+  readonly pendingHandshakes: number
+}
+
+/** How one server is listed. */
+export interface Listed {
+  readonly id: string
+  readonly port: number
+  readonly weight: number
+  readonly down: boolean
+  readonly backup: boolean
+  readonly maxConnections: number
+  readonly maxFails: number
+  readonly failTimeout: number
+}
+
+/** Ejections as docs/health.md tells of them. */
+export const EJECTION = { time: 300, maxTime: 900 } as const
+
+/** A try, as the model remembers it. */
+export interface ModelTry {
+  readonly server: ModelServer
+  readonly began: number
+}
+
+/**
+ * One server by the documents: what was seen of it, and what follows from that when somebody asks. No timers, no
+ * transitions: the state is worked out from what happened and from the time.
+ */
+export class ModelServer {
+  listed: Listed
+  readonly #rules: Rules
+  readonly #now: () => number
+  left = false
+  active = 0
+  handshakes = 0
+
+  #verdict: 'starting' | 'up' | 'down'
+  #good = 0
+  #bad = 0
+  #failures: number[] = []
+  /** Since when it is out by failures, until when, and why; until Infinity where probes bring it back. */
+  #out: { since: number; until: number; why: 'failures' | 'outlier' } | undefined
+  /** The order of all that happens, to tell what began before what. */
+  #outs = 0
+  #trial: ModelTry | undefined
+  #failedInARow = 0
+  #ejections = 0
+  #ejectedUntil = 0
+  /** When it came back into use, or joined, for the slow start; undefined when that is over or never began. */
+  backSince: number | undefined
+  #wasOut: boolean
+
+  constructor(listed: Listed, rules: Rules, now: () => number, joins: boolean) {
+    this.listed = listed
+    this.#rules = rules
+    this.#now = now
+    this.#verdict = rules.probes ? 'starting' : 'up'
+    this.#wasOut = joins
+    this.look()
+  }
+
+  get state(): string {
+    if (this.left) return this.active + this.handshakes > 0 ? 'draining' : 'removed'
+    if (this.listed.down || this.#verdict === 'down') return 'down'
+    if (this.#out === undefined) return this.#verdict
+    return this.#now() < this.#out.until ? 'down' : 'probation'
+  }
+
+  get isWell(): boolean {
+    return this.state === 'up' || (this.state === 'starting' && !this.#rules.waits)
+  }
+
+  get isFull(): boolean {
+    return this.listed.maxConnections > 0 && this.active + this.handshakes >= this.listed.maxConnections
+  }
+
+  get usable(): boolean {
+    return !this.isFull && (this.isWell || (this.state === 'probation' && this.#trial === undefined))
+  }
+
+  get ejected(): boolean {
+    return this.#out?.why === 'outlier'
+  }
+
+  get fails(): number {
+    return this.#failures.filter(time => time >= this.#now() - this.listed.failTimeout).length
+  }
+
+  get hasPlace(): boolean {
+    return this.#rules.pendingHandshakes === 0 || this.handshakes < this.#rules.pendingHandshakes
+  }
+
+  /** The part of its keys that it takes. */
+  get ramp(): number {
+    if (this.backSince === undefined || this.#rules.slowStart === 0) return 1
+    return Math.min(1, (this.#now() - this.backSince) / this.#rules.slowStart)
+  }
+
+  /** To be called after whatever may have changed its state: notes when it comes back. */
+  look(): void {
+    if (this.isWell) {
+      if (this.#wasOut) this.backSince = this.#now()
+      this.#wasOut = false
+    } else {
+      if (this.state !== 'starting') this.#wasOut = true
+      this.backSince = undefined
+    }
+  }
+
+  begin(): ModelTry {
+    const attempt = { server: this, began: this.#outs }
+    if (this.state === 'probation') this.#trial = attempt
+    this.handshakes++
+    return attempt
+  }
+
+  succeeded(attempt: ModelTry): void {
+    this.#failures = []
+    this.#failedInARow = 0
+    const probesDecide = this.#out?.until === Infinity
+    const isOld = this.ejected && attempt.began < this.#outs
+    if (this.#out !== undefined && !probesDecide && !isOld) this.#back()
+    this.look()
+  }
+
+  cancelled(attempt: ModelTry): void {
+    if (this.#trial === attempt) this.#trial = undefined
+  }
+
+  failed(attempt: ModelTry, all: readonly ModelServer[]): void {
+    if (attempt.began < this.#outs) return
+    const { consecutive } = this.#rules
+    const isTrial = this.#trial === attempt
+    if (consecutive > 0) {
+      this.#failedInARow++
+      const again = this.ejected && this.state === 'probation'
+      if ((this.#failedInARow >= consecutive || again) && this.#eject(all)) return this.look()
+    }
+    if (isTrial) this.#trial = undefined
+    const { maxFails, failTimeout } = this.listed
+    const isOutNow = this.#out !== undefined && this.#now() < this.#out.until
+    if (maxFails === 0 || failTimeout === 0 || all.length === 1 || isOutNow) return
+    this.#failures = [...this.#failures.filter(time => time >= this.#now() - failTimeout), this.#now()]
+    if (isTrial || this.#failures.length >= maxFails) {
+      this.#takeOut('failures', this.#rules.probes ? Infinity : this.#now() + failTimeout)
+    }
+    this.look()
+  }
+
+  probed(ok: boolean, startedAt: number): void {
+    const { rise, fall } = this.#rules
+    if (!ok) {
+      this.#good = 0
+      if (++this.#bad >= fall) this.#verdict = 'down'
+    } else {
+      this.#bad = 0
+      if (this.#out !== undefined && startedAt < this.#out.since) return
+      this.#good++
+      if (this.#verdict === 'starting' || this.#good >= rise) this.#verdict = 'up'
+      if (this.#out?.until === Infinity && this.#good >= rise) this.#back()
+    }
+    this.look()
+  }
+
+  #eject(all: readonly ModelServer[]): boolean {
+    const now = this.#now()
+    const others = all.filter(each => each !== this && each.ejected).length
+    if (this.state === 'down' || this.left) return false
+    if (others + 1 > all.length * this.#rules.maxEjectedShare) return false
+    const forgiven = Math.max(0, Math.floor((now - this.#ejectedUntil) / EJECTION.time))
+    this.#ejections = Math.max(0, this.#ejections - forgiven) + 1
+    this.#ejectedUntil = now + Math.min(EJECTION.time * this.#ejections, EJECTION.maxTime)
+    this.#failedInARow = 0
+    this.#takeOut('outlier', this.#ejectedUntil)
+    return true
+  }
+
+  #takeOut(why: 'failures' | 'outlier', until: number): void {
+    this.#out = { since: this.#now(), until, why }
+    this.#outs++
+    this.#good = 0
+    this.#trial = undefined
+  }
+
+  #back(): void {
+    this.#out = undefined
+    this.#trial = undefined
+    this.#failures = []
+  }
+}
+
+/** Whether so few are well that all are used. */
+export function isPanic(servers: readonly ModelServer[], { panic }: Rules): boolean {
+  const wanted = servers.filter(({ listed }) => !listed.down)
+  const judged = wanted.filter(
+    server => !server.listed.backup && (server.state !== 'starting' || server.isWell)
+  )
+  const well = judged.filter(({ isWell }) => isWell).length
+  const backup = wanted.some(server => server.listed.backup && server.isWell)
+  return panic > 0 && !backup && judged.length > 0 && well / judged.length < panic
+}
+
+/** The options that stand for the rules. */
+export function optionsOf(rules: Rules, servers: readonly Listed[]): UpstreamOptions {
+  return {
+    servers: servers.map(listed => ({ ...listed, host: '127.0.0.1' })),
+    ...(rules.probes
+      ? {
+          health: { type: 'tcp', rise: rules.rise, fall: rules.fall, starting: rules.waits ? 'wait' : 'take' }
+        }
+      : {}),
+    ...(rules.consecutive > 0
+      ? {
+          outliers: {
+            consecutive: rules.consecutive,
+            share: 0,
+            ...EJECTION,
+            maxEjectedShare: rules.maxEjectedShare
+          }
+        }
+      : {}),
+    panic: rules.panic,
+    slowStart: rules.slowStart,
+    pendingHandshakes: rules.pendingHandshakes
+  }
+}
