@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
+import { on, once } from 'node:events'
 import { WebSocket } from 'ws'
 
 const USERS = ['ann', 'bob', 'cem', 'dia', 'eva', 'finn', 'gus', 'hana', 'ida', 'jon', 'kim', 'leo']
@@ -47,7 +47,7 @@ export async function check({ gateway, backends, ws, wss, ca }) {
   const theirs = clients.filter(({ server }) => server === victim.id)
   const others = clients.filter(({ server }) => server !== victim.id)
   console.log(`3. SIGKILL for ${victim.id} (process ${victim.pid}), the server of ann`)
-  const down = heard(gateway, 'server:down')
+  const down = moved(gateway, 'server:down', victim.id)
   const cut = Promise.all(theirs.map(({ socket }) => heard(socket, 'close')))
   await victim.kill()
   await cut
@@ -67,7 +67,7 @@ export async function check({ gateway, backends, ws, wss, ca }) {
   console.log(`   all ${others.length} tunnels of the other servers are open, and echo`)
 
   console.log(`6. ${victim.id} is started again`)
-  const up = heard(gateway, 'server:up')
+  const up = moved(gateway, 'server:up', victim.id)
   await victim.start()
   const began = performance.now()
   await up
@@ -110,6 +110,25 @@ class Client {
     const closed = heard(this.socket, 'close')
     this.socket.close()
     await closed
+  }
+}
+
+/**
+ * Waits until a move of one server is told: others may move at the same time, such as at their first good probe.
+ *
+ * @param {import('ringway').Gateway} gateway
+ * @param {'server:up' | 'server:down'} event
+ * @param {string} id
+ */
+async function moved(gateway, event, id) {
+  const limit = AbortSignal.timeout(10_000)
+  try {
+    for await (const told of on(gateway, event, { signal: limit })) {
+      const [server] = /** @type {{ id: string }[]} */ (told)
+      if (server?.id === id) return
+    }
+  } catch (error) {
+    throw limit.aborted ? new Error(`no '${event}' of ${id} within 10 seconds`) : error
   }
 }
 
