@@ -201,9 +201,13 @@ function decline(head: ResponseHead, rest: Buffer, backend: Socket, read: number
     for (const value of valuesOf(head.rawHeaders, 'upgrade')) rawHeaders.push('Upgrade', value)
   }
   backend.setTimeout(read).on('timeout', () => {
-    // What waits to be read means that the reader is slow, not the backend.
-    if (backend.readableLength > 0) backend.setTimeout(read)
-    else backend.destroy(malformed(`its body was silent for ${read} ms`))
+    const { bytesRead } = backend
+    // Immediates run behind the sockets' reads: when the process was held up, what came meanwhile is counted first.
+    setImmediate(() => {
+      // What waits to be read means that the reader is slow, not the backend.
+      if (backend.readableLength > 0 || backend.bytesRead > bytesRead) backend.setTimeout(read)
+      else backend.destroy(malformed(`its body was silent for ${read} ms`))
+    })
   })
   if (rest.length > 0) backend.unshift(rest)
   const body = readOnce(backend, framing)
