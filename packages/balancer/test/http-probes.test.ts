@@ -9,7 +9,7 @@ import type { TestContext } from 'node:test'
 import type { HttpHealthOptions, ServerOptions, Upstream } from '../src/index.ts'
 import { backend, cert, socketPath, tlsBackend, unixBackend } from './support/backend.ts'
 import { happening } from './support/happening.ts'
-import { fast, fault, firstProbe, lastProbe, probing as probe, refusing } from './support/probing.ts'
+import { fast, fault, firstProbe, lastProbe, probing as probe, REFUSED } from './support/probing.ts'
 import { acquired, moved, upstream } from './support/upstream.ts'
 
 function probing(
@@ -57,7 +57,7 @@ test('a server that is stopped falls, and rises when it is started again', async
 })
 
 test('a refused connect is a bad probe', async t => {
-  assert.match(await fault(probing(t, `127.0.0.1:${await refusing()}`)), /ECONNREFUSED/)
+  assert.match(await fault(probing(t, `127.0.0.1:${REFUSED}`)), /ECONNREFUSED/)
 })
 
 test('a probe is one GET on its own connection, with the address as Host', async t => {

@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import type { TLSSocket } from 'node:tls'
 
 import { cert, socketPath, tlsBackend } from './support/backend.ts'
-import { dialled, fault, firstProbe, probeOnce, probing, rawServer, refusing } from './support/probing.ts'
+import { dialled, fault, firstProbe, probeOnce, probing, rawServer, REFUSED } from './support/probing.ts'
 
 const tcp = { type: 'tcp' } as const
 
@@ -34,7 +34,7 @@ test('an upstream probed by TCP has it up', async t => {
 })
 
 test('a refused connect is a bad TCP probe', async t => {
-  assert.match(await fault(probing(t, await refusing(), tcp)), /ECONNREFUSED/)
+  assert.match(await fault(probing(t, REFUSED, tcp)), /ECONNREFUSED/)
 })
 
 test('a Unix socket is probed by a connect', async t => {

@@ -13,7 +13,7 @@ import type { ServerOptions } from 'ws'
 import { cert, key, socketPath } from './support/backend.ts'
 import { frame, opcodes, shakeHands, switching } from './support/frames.ts'
 import { happening } from './support/happening.ts'
-import { dialled, fault, firstProbe, probeOnce, probing, rawServer, refusing } from './support/probing.ts'
+import { dialled, fault, firstProbe, probeOnce, probing, rawServer, REFUSED } from './support/probing.ts'
 import type { RawServer } from './support/probing.ts'
 
 const websocket = { type: 'websocket', timeout: 77 } as const
@@ -135,7 +135,7 @@ test('over TLS the name is sent and the certificate verified in a probe by WebSo
 })
 
 test('a refused connect is a bad probe by WebSocket', async t => {
-  assert.match(await fault(probing(t, await refusing(), { type: 'websocket' })), /ECONNREFUSED/)
+  assert.match(await fault(probing(t, REFUSED, { type: 'websocket' })), /ECONNREFUSED/)
 })
 
 for (const status of [200, 301, 400, 404, 503]) {

@@ -57,14 +57,8 @@ export async function fault(of: Upstream): Promise<string> {
   return error
 }
 
-/** A port that nobody listens at. */
-export async function refusing(): Promise<number> {
-  const closed = createServer().listen(0, '127.0.0.1')
-  await once(closed, 'listening')
-  const { port } = closed.address() as AddressInfo
-  closed.close()
-  return port
-}
+/** Nobody listens there. A port that was free a moment ago may be anybody's now. */
+export const REFUSED = 1
 
 /** A server of raw sockets, and what it sees of them. */
 export interface RawServer {

@@ -99,12 +99,17 @@ export interface ExampleBackend {
   stop(): Promise<void>
 }
 
+let backends = 0
+
 export async function exampleBackend(t: TestContext): Promise<ExampleBackend> {
   const server = createServer((_, response) => response.end('ok\n'))
   const sockets = new WebSocketServer({ server })
-  server.listen(0, '127.0.0.1')
+  // An address of its own: when it has stopped, its port is nobody else's there.
+  backends += 1
+  const host = `127.78.0.${backends}`
+  server.listen(0, host)
   await once(server, 'listening')
-  const address = `127.0.0.1:${(server.address() as AddressInfo).port}`
+  const address = `${host}:${(server.address() as AddressInfo).port}`
   sockets.on('connection', socket => {
     socket.on('error', () => {})
     socket.on('message', (data, binary) => socket.send(data, { binary }))
