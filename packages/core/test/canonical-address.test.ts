@@ -3,6 +3,7 @@ import { isIPv6 } from 'node:net'
 import test from 'node:test'
 import * as fc from 'fast-check'
 import { canonicalAddress } from '@ringway/core'
+import { assertQuick } from './support/key-source.ts'
 
 const forms: Record<string, string> = {
   // IPv4, and IPv4 inside IPv6
@@ -140,9 +141,7 @@ test('a text of megabytes takes no time to speak of', () => {
     `::1%${'a'.repeat(millions)}`,
     `::1%${'%'.repeat(millions)}`
   ]) {
-    const start = performance.now()
-    canonicalAddress(text)
-    assert.ok(performance.now() - start < 1_000)
+    assertQuick(() => canonicalAddress(text))
   }
 })
 

@@ -141,8 +141,8 @@ for (const version of ['8', '0', '013', '14', '13, 8', '']) {
 }
 
 test('a header of blanks only takes no time worth speaking of', () => {
-  const started = performance.now()
+  const started = process.cpuUsage() // ours alone, however busy the machine is
   const blanks = `${' \t'.repeat(500_000)}x`
   admit(request({ rawHeaders: headers([], ['Sec-WebSocket-Protocol', blanks, 'Connection', blanks]) }))
-  assert.ok(performance.now() - started < 5_000)
+  assert.ok(process.cpuUsage(started).user < 5_000_000)
 })

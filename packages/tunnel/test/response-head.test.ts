@@ -115,10 +115,10 @@ for (const [name, unit] of Object.entries({
       `HTTP/1.1 200 OK\r\nA: ${unit.repeat(Math.ceil(2_000_000 / unit.length))}`,
       'latin1'
     )
-    const started = performance.now()
+    const started = process.cpuUsage() // ours alone, however busy the machine is
     assert.throws(() => parse(singles(bytes)), BAD)
     assert.throws(() => parse([bytes]), BAD)
-    assert.ok(performance.now() - started < 10_000)
+    assert.ok(process.cpuUsage(started).user < 10_000_000)
   })
 }
 
