@@ -121,12 +121,24 @@ test('a change that leaves size and times as they were is found by the poll', as
 })
 
 test('a file that is half written for a moment is read when it is whole, and nothing is told', async t => {
-  const { file, list, failures } = await watched(t, { ...NOTICE, settle: 1500 })
+  const settle = 1500
+  const { file, list, failures } = await watched(t, { ...NOTICE, settle })
+  // Until the file is whole, the time to settle doesn't pass, however slow the disk is.
+  const { setTimeout: real } = globalThis
+  const held: (() => void)[] = []
+  let isWhole = false
+  t.mock.method(globalThis, 'setTimeout', (callback: () => void, delay: number) => {
+    if (delay !== settle || isWhole) return real(callback, delay)
+    held.push(callback)
+    return real(() => {}, 0)
+  })
   const handle = await open(file, 'w')
   const waiting = list.ids()
   await handle.write('["b:1"')
   await handle.write(', "c:1"]')
   await handle.close()
+  isWhole = true
+  for (const settled of held) settled()
   assert.deepEqual(await waiting, ['b:1', 'c:1'])
   assert.deepEqual(failures.messages, [])
 })

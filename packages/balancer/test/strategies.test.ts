@@ -45,7 +45,11 @@ for (const strategy of [
   })
 }
 
-for (const strategy of [roundRobin(), leastConnections(), randomTwo()]) {
+// A sequence that is the same each time, as even as can be: by chance one run in 30,000 is beyond the limit below.
+let drawn = 0
+const golden = (): number => (drawn += 0.618_033_988_749_895) % 1
+
+for (const strategy of [roundRobin(), leastConnections(), randomTwo(golden)]) {
   test(`${strategy.name}: open tunnels are spread by the weights, whatever the keys`, async t => {
     const set = upstream(t, { servers, strategy })
     const leases: Lease[] = []
