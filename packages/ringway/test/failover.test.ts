@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import type { TestContext } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
 import type { Gateway } from '../src/index.ts'
 import type { Backend } from './support/gate-backend.ts'
 import { accept, backend, echo, REFUSED } from './support/gate-backend.ts'
@@ -8,6 +9,7 @@ import type { Line } from './support/gate-host.ts'
 import { host, settled } from './support/gate-host.ts'
 import { ask, dial, handshake, KEY, switching } from './support/gate-peer.ts'
 import type { Peer } from './support/gate-peer.ts'
+import { until } from './support/gate-waiting.ts'
 
 const HALF = 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: webso'
 
@@ -89,15 +91,30 @@ async function good(t: TestContext): Promise<Backend> {
   return backend(t, async peer => accept(peer))
 }
 
+/** Ends the time that a server has for its answer, when it has our request and we have what it said at once. */
+async function expire(t: TestContext, { peers }: Backend): Promise<void> {
+  await until(() => peers[0]?.unread.includes('\r\n\r\n') ?? false, 'it has the request')
+  await turn()
+  t.mock.timers.tick(150)
+}
+
 for (const [name, { serve, code, status }] of Object.entries(FAILURES)) {
   const timeouts = { handshake: status === 504 ? 150 : 20_000 }
+  // Else a good server could be late too, on a busy machine.
+  const stopTime = (t: TestContext): void => {
+    if (status === 504) t.mock.timers.enable({ apis: ['setTimeout'] })
+  }
 
   test(`a server that ${name}: the client gets the next one, and no word of it`, async t => {
     const [bad, next] = await Promise.all([backend(t, serve), good(t)])
     const { gateway, port, lines } = await host(t, [bad.address, next.address], { timeouts })
     const from = addressFor(gateway, bad.address)
-    const { peer, head } = await ask(t, port, handshake(), { from })
+    stopTime(t)
+    const asked = ask(t, port, handshake(), { from })
+    if (status === 504) await expire(t, bad)
+    const { peer, head } = await asked
     assert.equal(head.status, 101)
+    t.mock.timers.reset()
     peer.socket.end()
     next.peers[0]!.socket.end()
     await settled(gateway)
@@ -112,7 +129,17 @@ for (const [name, { serve, code, status }] of Object.entries(FAILURES)) {
     const bad = await Promise.all([backend(t, serve), backend(t, serve)])
     const servers = bad.map(({ address }) => address)
     const { port, gateway, lines } = await host(t, servers, { timeouts })
-    const first = await ask(t, port)
+    stopTime(t)
+    const asked = ask(t, port)
+    for (const { id } of gateway.upstream.order('127.0.0.1')) {
+      if (status === 504)
+        await expire(
+          t,
+          bad.find(({ address }) => address === id)!
+        )
+    }
+    const first = await asked
+    t.mock.timers.reset()
     assert.equal(first.head.status, status)
     assert.deepEqual(first.head.values('connection'), ['close'])
     const body = (await first.peer.rest()).toString()

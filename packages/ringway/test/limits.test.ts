@@ -113,10 +113,8 @@ test('a connection that is not answered: 504 after the connect limit', async t =
 test('a client that never ends after its refusal is gone after linger', async t => {
   const { address } = await echo(t)
   const { port, server } = await host(t, [address], { timeouts: { linger: 200 } })
-  const accepted = once(server, 'connection')
+  const closed = once(server, 'connection').then(async ([socket]) => once(socket as Socket, 'close'))
   const { peer, head } = await ask(t, port, handshake().replace('GET', 'POST'))
-  const [socket] = (await accepted) as [Socket]
-  const closed = once(socket, 'close')
   assert.equal(head.status, 400)
   await peer.rest()
   peer.write('still talking')
