@@ -45,12 +45,12 @@ async function echoes({ peer, address }: Client): Promise<void> {
 /**
  * The whole scenario: 300 tunnels to three servers, one of which is killed and comes back.
  *
- * @param home - waits until the server that is back takes traffic again
+ * @param home - waits until the server takes traffic again, which may be tried when it is back
  */
 async function scenario(
   t: TestContext,
   options: NonNullable<Options['upstream']>,
-  home: (gate: Host, id: string) => Promise<unknown>
+  home: (gate: Host, id: string, back: Promise<unknown>) => Promise<unknown>
 ): Promise<void> {
   const backends: Child<number>[] = await Promise.all(
     HOSTS.map(async name => child<number>(t, 'gate-child-backend.js', name, '0'))
@@ -69,21 +69,21 @@ async function scenario(
   const others = clients.filter(({ server }) => server !== dead)
   assert.ok(theirs.length > 50 && others.length > 150, 'each server has a good part of the keys')
 
+  const down = once(gate.gateway, 'server:down') as Promise<[UpstreamServer]>
   await kill(backends[1]!)
   await Promise.all(theirs.map(async ({ peer }) => peer.rest()))
   await Promise.all(others.map(echoes))
 
   const moved = await reconnect(t, gate, theirs)
   for (const { address, server } of moved) assert.equal(server, order.get(address)![1])
-  assert.equal(gate.gateway.upstream.servers[1]!.usable, false)
+  assert.equal((await down)[0].id, dead)
   await Promise.all([...others, ...moved].map(echoes))
   for (const { address, server } of await reconnect(t, gate, others.slice(0, 50))) {
     assert.equal(server, order.get(address)![0])
   }
 
-  const back = home(gate, dead)
-  await child(t, 'gate-child-backend.js', dead, String(ports[1]))
-  await back
+  const back = child(t, 'gate-child-backend.js', dead, String(ports[1]))
+  await Promise.all([back, home(gate, dead, back)])
   await Promise.all([...others.slice(50), ...moved].map(echoes))
   const again = await reconnect(t, gate, [...others, ...moved])
   for (const { address, server } of again) assert.equal(server, order.get(address)![0])
@@ -103,8 +103,9 @@ test('when a backend is killed, its clients go on to their next server, and home
 
 test('without probes too, and home after failTimeout by one try that went well', async t => {
   const failTimeout = 2_500
-  await scenario(t, { failTimeout }, async (gate, id) => {
+  await scenario(t, { failTimeout }, async (gate, id, back) => {
     const server = gate.gateway.upstream.servers.find(each => each.id === id)!
+    await back
     await until(() => server.state === 'probation', 'the mark has ended')
     const address = ADDRESSES.find(each => gate.gateway.upstream.order(each)[0] === server)!
     const up = once(gate.gateway, 'server:up')
