@@ -81,14 +81,13 @@ export class FrameTracker {
 }
 
 /**
- * A Close frame.
+ * The payload of a Close frame.
  *
  * @param code - one that may be sent: 1000 to 1014 but for 1004 to 1006, or 3000 to 4999
  * @param reason - at most 123 bytes of UTF-8
- * @param isMasked - towards servers
  * @throws ConfigError whose `field` is `code` or `reason`
  */
-export function closeFrame(code: number, reason: string, isMasked: boolean): Buffer {
+export function farewell(code: number, reason: string): Buffer {
   const isRegistered = code >= 1000 && code <= 1014 && (code < 1004 || code > 1006)
   if (!Number.isInteger(code) || !(isRegistered || (code >= 3000 && code <= 4999))) {
     throw new ConfigError('code', `must be one that may be sent in a Close frame, not ${code}`)
@@ -97,9 +96,18 @@ export function closeFrame(code: number, reason: string, isMasked: boolean): Buf
   if (text.length > LONGEST_REASON) {
     throw new ConfigError('reason', `must have at most ${LONGEST_REASON} bytes, not ${text.length}`)
   }
-  const payload = Buffer.concat([Buffer.of(code >> 8, code & 0xff), text])
+  return Buffer.concat([Buffer.of(code >> 8, code & 0xff), text])
+}
+
+/**
+ * A Close frame.
+ *
+ * @param payload - of {@link farewell}
+ * @param isMasked - towards servers
+ */
+export function closeFrame(payload: Buffer, isMasked: boolean): Buffer {
   if (!isMasked) return Buffer.concat([Buffer.of(0x88, payload.length), payload])
   const key = randomBytes(4)
-  for (const [i, byte] of payload.entries()) payload[i] = byte ^ key[i % 4]!
-  return Buffer.concat([Buffer.of(0x88, 0x80 | payload.length), key, payload])
+  const masked = payload.map((byte, i) => byte ^ key[i % 4]!)
+  return Buffer.concat([Buffer.of(0x88, 0x80 | payload.length), key, masked])
 }

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import type { FrameTracker } from './frames.ts'
+import { closeFrame, FrameTracker } from './frames.ts'
 
 /**
  * One direction of a splice over plain streams: what comes from one side is written to the other, and reading
@@ -14,8 +14,9 @@ export class StreamRelay {
   readonly #to: Duplex
   readonly #onEnd: () => void
   readonly #frames: FrameTracker | undefined
-  /** What is put at the next frame border, and what follows then. */
-  #parting: { readonly frame: Buffer; readonly done: () => void } | undefined
+  readonly #isMasked: boolean
+  /** What is said at the next frame border, and what follows then. */
+  #parting: { readonly farewell: Buffer; readonly done: () => void } | undefined
   #stopped = false
   #seenBytes = 0
   #seenWaiting = 0
@@ -28,13 +29,14 @@ export class StreamRelay {
    * @param from - the source; its flow starts with {@link start}
    * @param to - the destination; never ended here
    * @param onEnd - called once, when the source has ended
-   * @param frames - follows the frames that pass. Default: nobody does
+   * @param watched - follows the frames that pass: those of which side. Default: nobody does
    */
-  constructor(from: Duplex, to: Duplex, onEnd: () => void, frames?: FrameTracker) {
+  constructor(from: Duplex, to: Duplex, onEnd: () => void, watched?: 'client' | 'backend') {
     this.#from = from
     this.#to = to
     this.#onEnd = onEnd
-    this.#frames = frames
+    this.#frames = watched && new FrameTracker()
+    this.#isMasked = watched === 'client'
   }
 
   /** @param head - bytes of the source that were read before the splice, written first */
@@ -70,26 +72,27 @@ export class StreamRelay {
   }
 
   /**
-   * Puts a frame of ours where the next frame of the source ends, and lets nothing more pass. Where that can't be (nobody
-   * follows the frames, the source's own Close has passed, the destination is closing) it is left out.
+   * Puts a Close frame of ours where the next frame of the source ends, and lets nothing more pass. Where that can't be
+   * (nobody follows the frames, the source's own Close has passed, the destination is closing) it is left out.
    *
+   * @param farewell - its payload
    * @param done - called when it is put, or left out
    */
-  part(frame: Buffer | undefined, done: () => void): void {
+  part(farewell: Buffer, done: () => void): void {
     const frames = this.#frames
     if (this.#parting !== undefined) return
-    if (frame === undefined || frames === undefined || frames.isLost || !this.#to.writable) done()
+    if (frames === undefined || frames.isLost || !this.#to.writable) done()
     else if (frames.isAtBorder) {
-      this.say(frame)
+      this.say(farewell)
       done()
-    } else this.#parting = { frame, done }
+    } else this.#parting = { farewell, done }
   }
 
-  /** Puts a frame of ours right here, or not at all; gives whether it did. */
-  say(frame: Buffer): boolean {
+  /** Puts a Close frame of ours right here, or not at all; gives whether it did. */
+  say(farewell: Buffer): boolean {
     const frames = this.#frames
     if (frames?.isAtBorder !== true || frames.sawClose || !this.#to.writable) return false
-    this.#to.write(frame)
+    this.#to.write(closeFrame(farewell, this.#isMasked))
     return true
   }
 
@@ -114,7 +117,7 @@ export class StreamRelay {
   }
 
   /** The frame that is half through passes, then ours. */
-  #readLast(chunk: Buffer, { frame, done }: { frame: Buffer; done: () => void }): void {
+  #readLast(chunk: Buffer, { farewell, done }: { farewell: Buffer; done: () => void }): void {
     const frames = this.#frames!
     const border = frames.trackToBorder(chunk)
     const last = border < 0 ? chunk : chunk.subarray(0, border)
@@ -122,7 +125,7 @@ export class StreamRelay {
     if (!this.#to.write(last)) this.#from.pause()
     if (border < 0 && !frames.isLost) return
     this.#parting = undefined
-    this.say(frame)
+    this.say(farewell)
     done()
   }
 

@@ -4,7 +4,7 @@ import type { Swept } from './clock.ts'
 import { unwatch, watch } from './clock.ts'
 import { KEEP_ALIVE } from './dial.ts'
 import { TunnelError } from './errors.ts'
-import { closeFrame, FrameTracker } from './frames.ts'
+import { farewell } from './frames.ts'
 import { StreamRelay } from './relay.ts'
 
 /** Limits of a splice, in milliseconds; 0 turns one off. A limit never fires early, and at most 250 ms late. */
@@ -51,6 +51,10 @@ export interface Rest {
 
 const NOTHING: Buffer = Buffer.alloc(0)
 
+const IDLE = farewell(1001, 'idle')
+const CLIENT_LOST = farewell(1001, 'client lost')
+const SERVER_LOST = farewell(1011, 'server lost')
+
 /** Milliseconds that the FIN of an expired tunnel may take: TLS writes something for it, and that can get stuck. */
 const PARTING = 1_000
 
@@ -90,12 +94,22 @@ export class Splice {
     this.#client = client
     this.#backend = backend
     this.#limits = { read: 60_000, send: 60_000, linger: 5_000, watch: false, ...options }
-    const frames = (): FrameTracker | undefined => (this.#limits.watch ? new FrameTracker() : undefined)
+    const isWatched = this.#limits.watch
     this.ended = new Promise(resolve => {
       this.#resolve = resolve
     })
-    this.#toBackend = new StreamRelay(client, backend, () => this.#finish('client', backend), frames())
-    this.#toClient = new StreamRelay(backend, client, () => this.#finish('backend', client), frames())
+    this.#toBackend = new StreamRelay(
+      client,
+      backend,
+      () => this.#finish('client', backend),
+      isWatched ? 'client' : undefined
+    )
+    this.#toClient = new StreamRelay(
+      backend,
+      client,
+      () => this.#finish('backend', client),
+      isWatched ? 'backend' : undefined
+    )
     this.#own(client)
     this.#own(backend)
     watch(this.#swept)
@@ -125,11 +139,11 @@ export class Splice {
    * @throws ConfigError for a code that may not be sent, or a reason that is too long
    */
   close(code = 1001, reason = ''): void {
-    const frames = this.#closeFrames(code, reason)
+    const last = farewell(code, reason)
     if (this.#stopped) return
     this.#note('gateway', 'closed')
-    this.#part(this.#toClient, this.#client, frames.toClient)
-    this.#part(this.#toBackend, this.#backend, frames.toBackend)
+    this.#part(this.#toClient, this.#client, last)
+    this.#part(this.#toBackend, this.#backend, last)
   }
 
   /** Destroys both sockets now: bytes that were not yet sent are lost. Does nothing after {@link Splice.stop}. */
@@ -221,29 +235,19 @@ export class Splice {
     })
   }
 
-  #part(relay: StreamRelay, to: Duplex, frame: Buffer | undefined): void {
-    relay.part(frame, () => {
+  #part(relay: StreamRelay, to: Duplex, last: Buffer): void {
+    relay.part(last, () => {
       to.end()
       relay.drain()
     })
-  }
-
-  /** The same Close frame for each side; a client's is masked. */
-  #closeFrames(code: number, reason: string): { toClient?: Buffer; toBackend?: Buffer } {
-    const toClient = closeFrame(code, reason, false)
-    return this.#limits.watch ? { toClient, toBackend: closeFrame(code, reason, true) } : {}
   }
 
   /** What the end of one side means for the other. */
   #reachOver(side: Duplex, other: Duplex): void {
     // When it is we who are closing, both were told, and the other has `linger` for what is under way.
     if (this.#by === 'gateway' || this.#expiredAt !== undefined) return
-    if (!side.readableEnded || !this.#carrying) {
-      if (!this.#tellLost(side)) return reset(other)
-      other.end()
-      other.resume()
-      return
-    }
+    const isClean = side.readableEnded && this.#carrying
+    if (!isClean && !this.#tellLost(side)) return reset(other)
     // All that it said before its FIN must come; only what it was to hear has nowhere to go, and is read and dropped.
     // A close would be too early: the kernel answers bytes that nobody reads with a RST, which overtakes what it
     // still holds. So the other side has `linger` to see the FIN.
@@ -253,9 +257,7 @@ export class Splice {
 
   /** Tells the other side by a Close frame that this one was lost; gives whether it could. */
   #tellLost(side: Duplex): boolean {
-    if (!this.#limits.watch) return false
-    if (side === this.#backend) return this.#toClient.say(closeFrame(1011, 'server lost', false))
-    return this.#toBackend.say(closeFrame(1001, 'client lost', true))
+    return side === this.#backend ? this.#toClient.say(SERVER_LOST) : this.#toBackend.say(CLIENT_LOST)
   }
 
   #release(): void {
@@ -282,17 +284,16 @@ export class Splice {
   #expire(now: number, limit?: 'read' | 'send'): void {
     if (limit !== undefined) this.#note('gateway', limit)
     this.#expiredAt = now
-    const { toClient, toBackend } = limit === 'read' ? this.#closeFrames(1001, 'idle') : {}
-    this.#expireSide(this.#client, this.#toClient, toClient)
-    this.#expireSide(this.#backend, this.#toBackend, toBackend)
+    this.#expireSide(this.#client, this.#toClient, limit === 'read')
+    this.#expireSide(this.#backend, this.#toBackend, limit === 'read')
   }
 
-  #expireSide(side: Duplex, relay: StreamRelay, frame: Buffer | undefined): void {
+  #expireSide(side: Duplex, relay: StreamRelay, isIdle: boolean): void {
     // As nginx: a FIN for a side that takes it at once; bytes that wait for a stopped reader are given up.
     if (side.writableLength > 0) side.destroy()
     // Who gets a Close frame answers it, and a reset for that answer could overtake the frame: the end comes with the
     // other side's, or after PARTING.
-    else if (frame !== undefined && relay.say(frame)) {
+    else if (isIdle && relay.say(IDLE)) {
       side.end()
       side.resume()
     } else side.end(() => side.destroy())

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { closeFrame, FrameTracker } from '../src/frames.ts'
+import { closeFrame, farewell, FrameTracker } from '../src/frames.ts'
 import { randomFrom, singles } from './support/bytes.ts'
 
 const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31))
@@ -108,21 +108,21 @@ test('what is no frame has no border any more', () => {
 })
 
 test('a Close frame is written as RFC 6455 says, masked or not', () => {
-  assert.deepEqual(closeFrame(1012, 'bye', false), Buffer.from('880503f4627965', 'hex'))
-  const masked = closeFrame(1012, 'bye', true)
+  assert.deepEqual(closeFrame(farewell(1012, 'bye'), false), Buffer.from('880503f4627965', 'hex'))
+  const masked = closeFrame(farewell(1012, 'bye'), true)
   assert.equal(masked.readUInt16BE(), 0x8885)
   const key = masked.subarray(2, 6)
   assert.deepEqual(
     masked.subarray(6).map((byte, i) => byte ^ key[i % 4]!),
     Buffer.from('03f4627965', 'hex')
   )
-  assert.notDeepEqual(closeFrame(1012, 'bye', true), masked, 'each with a key of its own')
+  assert.notDeepEqual(closeFrame(farewell(1012, 'bye'), true), masked, 'each with a key of its own')
 })
 
 test('a code that may not be sent, and a reason that is too long, are refused', () => {
   for (const code of [0, 999, 1004, 1005, 1006, 1015, 2999, 5000, 1000.5, NaN]) {
-    assert.throws(() => closeFrame(code, '', false), { code: 'ERR_RINGWAY_CONFIG', field: 'code' })
+    assert.throws(() => closeFrame(farewell(code, ''), false), { code: 'ERR_RINGWAY_CONFIG', field: 'code' })
   }
-  assert.equal(closeFrame(1000, 'ä'.repeat(61), false).length, 126)
-  assert.throws(() => closeFrame(1000, 'ä'.repeat(62), false), { field: 'reason' })
+  assert.equal(closeFrame(farewell(1000, 'ä'.repeat(61)), false).length, 126)
+  assert.throws(() => closeFrame(farewell(1000, 'ä'.repeat(62)), false), { field: 'reason' })
 })
