@@ -4,7 +4,7 @@ import type { Lease } from '@ringway/balancer'
 import { Upstream } from '@ringway/balancer'
 import type { KeyFunction, KeySource } from '@ringway/core'
 import { ConfigError } from '@ringway/core'
-import type { Offer, Splice, TunnelEnd } from '@ringway/tunnel'
+import type { Offer, Splice, SpliceOptions, TunnelEnd } from '@ringway/tunnel'
 import { admit } from '@ringway/tunnel'
 import { UpgradeClient } from './client.ts'
 import type { Route, UpgradeServer } from './dispatcher.ts'
@@ -61,8 +61,8 @@ interface Carrier {
 export class Engine {
   readonly upstream: Upstream
   readonly timeouts: Required<Timeouts>
-  /** Whether tunnels follow the borders of frames. */
-  readonly watch: boolean
+  /** What each tunnel is told. */
+  readonly splice: Required<SpliceOptions>
   readonly log: Log
   readonly pools: Pools
   readonly tunnels: Tunnels = new Tunnels()
@@ -81,7 +81,8 @@ export class Engine {
     const config = checkOptions(options)
     this.upstream = new Upstream(config.upstream, 'upstream')
     this.timeouts = config.timeouts
-    this.watch = config.watch
+    const { read, send, linger } = config.timeouts
+    this.splice = { read, send, linger, watch: config.watch }
     this.log = config.log
     this.pools = new Pools(config.timeouts)
     this.upstream.on('server:removed', server => this.pools.remove(server))

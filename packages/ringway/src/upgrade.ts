@@ -48,12 +48,7 @@ export async function upgrade(
         lease.settle('cancelled')
         throw error
       })
-    splice = new Splice(
-      socket,
-      answer.backend,
-      { fromBackend: answer.rest },
-      { ...engine.timeouts, watch: engine.watch }
-    )
+    splice = new Splice(socket, answer.backend, { fromBackend: answer.rest }, engine.splice)
     engine.keep(splice, owner, lease, record, { server: lease.server.id, address, key })
     if (recalled) recallTunnel(splice, recalled) // while the 101 was on its way
   } catch (error) {
