@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import type { TestContext } from 'node:test'
 
-import type { OutlierOptions, Upstream, UpstreamOptions, UpstreamServer } from '../src/index.ts'
-import { acquired, clock, moves, upstream } from './support/upstream.ts'
+import type { Outcome, OutlierOptions, Upstream, UpstreamOptions, UpstreamServer } from '../src/index.ts'
+import { acquired, clock, moves, tryOn, upstream } from './support/upstream.ts'
 
 const servers = ['a:80', 'b:80', 'c:80', 'd:80']
 
@@ -12,14 +12,8 @@ function outlying(t: TestContext, outliers: OutlierOptions, more: Partial<Upstre
 }
 
 /** So many tries on one server. */
-async function tries(
-  of: Upstream,
-  id: string,
-  outcome: 'ok' | 'failed' | 'cancelled',
-  count = 1
-): Promise<void> {
-  const others = of.servers.filter(each => each.id !== id)
-  for (let i = 0; i < count; i++) (await acquired(of, 'x', others)).settle(outcome)
+async function tries(of: Upstream, id: string, outcome: Outcome, count = 1): Promise<void> {
+  for (let i = 0; i < count; i++) await tryOn(of, id, outcome)
 }
 
 function server(of: Upstream, id: string): UpstreamServer {

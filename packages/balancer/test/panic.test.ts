@@ -3,17 +3,12 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import test from 'node:test'
 
 import type { Upstream } from '../src/index.ts'
-import { acquired, clock, located, upstream } from './support/upstream.ts'
+import { acquired, clock, located, tryOn, upstream } from './support/upstream.ts'
 
 const servers = ['a:80', 'b:80', 'c:80', 'd:80']
 
 async function fail(of: Upstream, id: string): Promise<void> {
-  const lease = await acquired(
-    of,
-    'x',
-    of.servers.filter(server => server.id !== id)
-  )
-  lease.settle('failed')
+  await tryOn(of, id, 'failed')
 }
 
 function panics(of: Upstream): string[] {

@@ -2,14 +2,13 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import type { Outcome, Upstream, UpstreamServer } from '../src/index.ts'
-import { acquired, clock, moves, upstream } from './support/upstream.ts'
+import { acquired, clock, moves, tryOn, upstream } from './support/upstream.ts'
 
 const servers = ['a:80', 'b:80']
 
 /** One try on server a that ends at once. */
 async function attempt(on: Upstream, outcome: Outcome): Promise<void> {
-  const lease = await acquired(on, 'x', [on.servers[1]!])
-  lease.settle(outcome)
+  await tryOn(on, 'a:80', outcome)
 }
 
 function first(of: Upstream): UpstreamServer {

@@ -7,7 +7,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { boundedLoad, ketama } from '@ringway/core'
 
 import type { Lease, Recall, Upstream, UpstreamOptions } from '../src/index.ts'
-import { acquired, clock, located, moves, upstream } from './support/upstream.ts'
+import { acquired, clock, located, moves, tryOn, upstream } from './support/upstream.ts'
 
 const servers = ['a:80', 'b:80', 'c:80']
 const keys = Array.from({ length: 60 }, (_, i) => `10.0.0.${i}`)
@@ -43,15 +43,6 @@ async function scene(
   const set = upstream(t, { servers, failTimeout: 1000, ...options })
   const tunnels = await Promise.all(keys.map(async key => open(set, key, obeys)))
   return { set, time, tunnels, on: id => tunnels.filter(({ lease }) => lease.server.id === id) }
-}
-
-async function fail(of: Upstream, id: string, outcome: 'failed' | 'ok' = 'failed'): Promise<void> {
-  const lease = await acquired(
-    of,
-    'x',
-    of.servers.filter(server => server.id !== id)
-  )
-  lease.settle(outcome)
 }
 
 /** Whether they were asked one after the other, evenly over a time. */
@@ -184,10 +175,10 @@ test("onDown: 'close' asks the tunnels of a server that went down, until it is b
   const { set, time, on } = await scene(t, { onDown: 'close', spread: 2000 })
   const theirs = on('a:80')
   const since = performance.now()
-  await fail(set, 'a:80')
+  await tryOn(set, 'a:80', 'failed')
   time.advance(1500)
   assert.equal(set.stats().servers[0]!.state, 'probation', 'which is still out')
-  await fail(set, 'a:80', 'ok')
+  await tryOn(set, 'a:80', 'ok')
   time.advance(10_000)
   const asked = theirs.filter(each => each.asked.length > 0)
   assertEven(asked, since, (2000 / theirs.length) * asked.length)
@@ -199,14 +190,14 @@ test("onDown: 'close' asks the tunnels of a server that went down, until it is b
 
 test("onDown: 'keep', the default, asks nobody", async t => {
   const { set, time, tunnels } = await scene(t)
-  await fail(set, 'a:80')
+  await tryOn(set, 'a:80', 'failed')
   time.advance(60_000)
   assert.ok(tunnels.every(({ asked }) => asked.length === 0))
 })
 
 test("rebalance: 'close' asks strayed tunnels home, when their own server is back, and nobody else", async t => {
   const { set, time, tunnels, on } = await scene(t, { rebalance: 'close', spread: 1000 })
-  await fail(set, 'a:80')
+  await tryOn(set, 'a:80', 'failed')
   const strayed = await Promise.all(
     on('a:80').map(async ({ key, lease }) => {
       lease.settle('ok')
@@ -216,7 +207,7 @@ test("rebalance: 'close' asks strayed tunnels home, when their own server is bac
   time.advance(1000)
   assert.ok(strayed.every(({ asked }) => asked.length === 0))
   const since = performance.now()
-  await fail(set, 'a:80', 'ok')
+  await tryOn(set, 'a:80', 'ok')
   time.advance(1000)
   assert.deepEqual(new Set(strayed.map(({ asked }) => asked[0]?.reason)), new Set(['rebalance']))
   assertEven(
@@ -230,10 +221,10 @@ test("rebalance: 'close' asks strayed tunnels home, when their own server is bac
 
 test('after a slow start those are asked too whom it sent away', async t => {
   const { set, time, on } = await scene(t, { rebalance: 'close', spread: 100, slowStart: 1000 })
-  await fail(set, 'a:80')
+  await tryOn(set, 'a:80', 'failed')
   for (const { lease } of on('a:80')) lease.settle('ok')
   time.advance(1000)
-  await fail(set, 'a:80', 'ok')
+  await tryOn(set, 'a:80', 'ok')
   const sent = await Promise.all(on('a:80').map(async ({ key }) => open(set, key)))
   assert.ok(sent.every(({ lease }) => lease.server.id !== 'a:80'))
   time.advance(999)
@@ -247,9 +238,9 @@ test('a tunnel that is elsewhere for another reason than bad health has not stra
   const { set, time, tunnels } = await scene(t, { rebalance: 'close', spread: 0, strategy })
   const spilled = tunnels.filter(({ key, lease }) => set.order(key)[0] !== lease.server)
   assert.ok(spilled.length > 0)
-  await fail(set, 'a:80')
+  await tryOn(set, 'a:80', 'failed')
   time.advance(1000)
-  await fail(set, 'a:80', 'ok')
+  await tryOn(set, 'a:80', 'ok')
   time.advance(100)
   assert.ok(spilled.every(({ asked }) => asked.length === 0))
 })

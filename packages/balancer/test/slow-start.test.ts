@@ -4,29 +4,10 @@ import test from 'node:test'
 import { leastConnections, roundRobin } from '@ringway/core'
 
 import type { Upstream } from '../src/index.ts'
-import { acquired, clock, located, upstream } from './support/upstream.ts'
+import { acquired, clock, located, tryOn, upstream } from './support/upstream.ts'
 
 const servers = ['a:80', 'b:80', 'c:80']
 const keys = Array.from({ length: 2000 }, (_, i) => `10.0.${i >> 8}.${i & 255}`)
-
-/** Takes server `a` out by a failed try; it is in probation when failTimeout is over. */
-async function fail(of: Upstream, ...others: string[]): Promise<void> {
-  const lease = await acquired(
-    of,
-    'x',
-    of.servers.filter(({ id }) => others.includes(id))
-  )
-  lease.settle('failed')
-}
-
-async function succeed(of: Upstream, ...others: string[]): Promise<void> {
-  const lease = await acquired(
-    of,
-    'x',
-    of.servers.filter(({ id }) => others.includes(id))
-  )
-  lease.settle('ok')
-}
 
 /** Which keys of `a`'s own are at home now. Nobody stays. */
 async function home(of: Upstream, id: string): Promise<Set<string>> {
@@ -45,9 +26,9 @@ test('a server that is back takes a growing part of its keys, the same ones each
   const set = upstream(t, { servers, failTimeout: 100, slowStart: 1000 })
   const all = await home(set, 'a:80')
   assert.ok(all.size > 300)
-  await fail(set, 'b:80', 'c:80')
+  await tryOn(set, 'a:80', 'failed')
   time.advance(100)
-  await succeed(set, 'b:80', 'c:80')
+  await tryOn(set, 'a:80', 'ok')
   assert.equal(set.stats().servers[0]!.state, 'up')
   assert.equal((await home(set, 'a:80')).size, 0)
   let before = new Set<string>()
@@ -70,9 +51,9 @@ test('a server that is back takes a growing part of its keys, the same ones each
 test('those that are not home yet stay where they were while it was away', async t => {
   const time = clock(t)
   const set = upstream(t, { servers, failTimeout: 100, slowStart: 1000 })
-  await fail(set, 'b:80', 'c:80')
+  await tryOn(set, 'a:80', 'failed')
   time.advance(100)
-  await succeed(set, 'b:80', 'c:80')
+  await tryOn(set, 'a:80', 'ok')
   time.advance(500)
   for (const key of keys) {
     const lease = await acquired(set, key)
@@ -103,11 +84,11 @@ test('when all that could take a client are slow to start one of them does, and 
     { host: 'd', port: 80, backup: true }
   ]
   const set = upstream(t, { servers: ['a:80', b, d], failTimeout: 100, slowStart: 1000 })
-  await fail(set, 'b:80')
-  await fail(set, 'a:80')
+  await tryOn(set, 'a:80', 'failed')
+  await tryOn(set, 'b:80', 'failed')
   time.advance(100)
-  await succeed(set, 'b:80')
-  await succeed(set, 'a:80')
+  await tryOn(set, 'a:80', 'ok')
+  await tryOn(set, 'b:80', 'ok')
   for (const key of keys.slice(0, 200)) {
     const lease = await acquired(set, key)
     assert.equal(lease.server, set.order(key)[0])
@@ -118,9 +99,9 @@ test('when all that could take a client are slow to start one of them does, and 
 test('down again in the middle of it, it starts from nothing', async t => {
   const time = clock(t)
   const set = upstream(t, { servers, failTimeout: 100, slowStart: 1000 })
-  await fail(set, 'b:80', 'c:80')
+  await tryOn(set, 'a:80', 'failed')
   time.advance(100)
-  await succeed(set, 'b:80', 'c:80')
+  await tryOn(set, 'a:80', 'ok')
   time.advance(900)
   while ((await home(set, 'a:80')).size === 0) time.advance(1)
   const [key] = await home(set, 'a:80')
@@ -128,7 +109,7 @@ test('down again in the middle of it, it starts from nothing', async t => {
   lease.settle('failed')
   assert.equal(set.stats().servers[0]!.state, 'down')
   time.advance(100)
-  await succeed(set, 'b:80', 'c:80')
+  await tryOn(set, 'a:80', 'ok')
   assert.equal(set.stats().servers[0]!.ramp, 0)
 })
 
@@ -136,9 +117,9 @@ for (const strategy of [roundRobin(), leastConnections()]) {
   test(`without keys (${strategy.name}) it takes its part of all requests`, async t => {
     const time = clock(t)
     const set = upstream(t, { servers, strategy, failTimeout: 100, slowStart: 1000 })
-    await fail(set, 'b:80', 'c:80')
+    await tryOn(set, 'a:80', 'failed')
     time.advance(100)
-    await succeed(set, 'b:80', 'c:80')
+    await tryOn(set, 'a:80', 'ok')
     const counts: number[] = []
     for (const advance of [0, 500, 500]) {
       time.advance(advance)
@@ -163,9 +144,9 @@ test('a server’s own slowStart goes before the upstream’s', async t => {
     failTimeout: 100,
     slowStart: 1000
   })
-  await fail(set, 'b:80')
+  await tryOn(set, 'a:80', 'failed')
   time.advance(100)
-  await succeed(set, 'b:80')
+  await tryOn(set, 'a:80', 'ok')
   time.advance(100)
   assert.equal(set.stats().servers[0]!.ramp, 0.5)
 })

@@ -3,7 +3,7 @@ import { isIP } from 'node:net'
 import type { TestContext } from 'node:test'
 
 import { Upstream } from '../../src/index.ts'
-import type { Lease, Reason, UpstreamOptions, UpstreamServer } from '../../src/index.ts'
+import type { Lease, Outcome, Reason, UpstreamOptions, UpstreamServer } from '../../src/index.ts'
 
 /** The same servers, ids included, with an address in the place of each name, so that nothing is looked up. */
 export function located(servers: UpstreamOptions['servers']): UpstreamOptions['servers'] {
@@ -33,6 +33,13 @@ export async function acquired(from: Upstream, key?: string, except?: UpstreamSe
   const lease = await from.acquire(key, except === undefined ? {} : { except: new Set(except) })
   if (lease === undefined) throw new Error('no server is usable')
   return lease
+}
+
+/** A try on one server, by its id, that ends at once. */
+export async function tryOn(of: Upstream, id: string, outcome: Outcome): Promise<void> {
+  const others = of.servers.filter(server => server.id !== id)
+  const lease = await acquired(of, 'x', others)
+  lease.settle(outcome)
 }
 
 /** The next move of any server. */
