@@ -35,6 +35,7 @@ export interface RecallPlan {
 export class Recalls {
   readonly #batches = new Set<Batch>()
   #timer: NodeJS.Timeout | undefined
+  #ended = false
 
   /** Asks tunnels to end, the first at once if there is no delay. Gives a function that adds one more. */
   begin(plan: RecallPlan): (lease: ServerLease) => void {
@@ -47,6 +48,7 @@ export class Recalls {
       asked: 0
     }
     const follow = (): void => {
+      if (this.#ended) return
       this.#batches.add(batch)
       this.#timer ??= setInterval(() => this.#look(), TICK)
     }
@@ -60,6 +62,7 @@ export class Recalls {
 
   /** Asks nobody any more. */
   end(): void {
+    this.#ended = true
     this.#batches.clear()
     this.#rest()
   }
