@@ -240,6 +240,7 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
   #take(key: string | undefined, options: AcquireOptions): Lease | undefined | Promise<Lease | undefined> {
     const { except, signal } = options
     signal?.throwIfAborted()
+    if (this.#disposal !== undefined) return undefined
     if (this.#looking !== undefined) {
       return settled(this.#looking, signal).then(() => this.#take(key, options))
     }

@@ -285,30 +285,6 @@ test('disposal ends a drain that is under way: nobody is asked any more, and who
   await set.setServers(located(['c:80']), {})
 })
 
-test('limits bound what the whole upstream takes, those that wait included', async t => {
-  clock(t)
-  const set = upstream(t, { servers, limits: { connections: 4, handshakes: 2 } })
-  const refused = { code: 'ERR_RINGWAY_LIMIT' }
-  const two = [await acquired(set, '1'), await acquired(set, '2')]
-  await assert.rejects(set.acquire('3'), refused)
-  for (const lease of two) lease.opened()
-  const more = [await acquired(set, '3'), await acquired(set, '4')]
-  for (const lease of more) lease.opened()
-  assert.deepEqual([set.stats().active, set.stats().handshakes], [4, 0])
-  await assert.rejects(set.acquire('5'), refused)
-  two[0]!.settle('ok')
-  ;(await acquired(set, '5')).settle('failed')
-  ;(await acquired(set, '6')).settle('cancelled')
-  assert.deepEqual([set.stats().active, set.stats().handshakes], [3, 0])
-
-  const queued = upstream(t, { servers: ['a:80'], pendingHandshakes: 1, limits: { handshakes: 2 } })
-  const first = await acquired(queued, '1')
-  const second = queued.acquire('2')
-  await assert.rejects(queued.acquire('3'), refused)
-  first.settle('ok')
-  ;(await second)!.settle('ok')
-})
-
 test('a listener of server:draining finds the change already done', async t => {
   clock(t)
   const set = upstream(t, { servers })
