@@ -50,7 +50,10 @@ export class Recalls {
     const follow = (): void => {
       if (this.#ended) return
       this.#batches.add(batch)
-      this.#timer ??= setInterval(() => this.#look(), TICK)
+      if (this.#timer !== undefined) return
+      this.#timer = setInterval(() => this.#look(), TICK)
+      // It is for tunnels to keep a process, not for us.
+      this.#timer.unref()
     }
     follow()
     this.#ask(batch, now)
