@@ -79,6 +79,8 @@ export class Outliers {
     if (server.state === 'down' || !server.isWanted) return false
     const { time, maxTime, maxEjectedShare } = this.#options
     const servers = this.#servers()
+    // Worse than whom?
+    if (servers.length === 1) return false
     const ejected = servers.filter(each => each.isEjected && each !== server).length
     if (ejected + 1 > servers.length * maxEjectedShare) return false
 

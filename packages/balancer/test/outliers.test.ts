@@ -167,3 +167,84 @@ test('without the option nobody is taken out, whatever happens', async t => {
   for (let i = 0; i < 100; i++) await tries(set, 'a:80', 'failed')
   assert.equal(server(set, 'a:80').state, 'up')
 })
+
+test('the only server there is does worse than nobody', async t => {
+  clock(t)
+  const set = outlying(t, { consecutive: 1, maxEjectedShare: 1 }, { servers: ['a:80'] })
+  await tries(set, 'a:80', 'failed', 10)
+  assert.equal(server(set, 'a:80').state, 'up')
+  assert.equal(server(set, 'a:80').usable, true)
+})
+
+test('a share that is exactly as much larger takes it out, one that is a try less does not', async t => {
+  clock(t)
+  for (const [failed, state] of [
+    [7, 'up'],
+    [8, 'down']
+  ] as const) {
+    // The others fail a fifth of theirs: 0.8 is 0.6 above them.
+    const set = outlying(t, { consecutive: 0, share: 0.6, minTries: 10 })
+    for (let i = 0; i < 2; i++) await tries(set, 'b:80', 'failed')
+    await tries(set, 'b:80', 'ok', 3)
+    await tries(set, 'c:80', 'ok', 5)
+    await tries(set, 'a:80', 'ok', 10 - failed)
+    await tries(set, 'a:80', 'failed', failed)
+    assert.equal(server(set, 'a:80').state, state)
+  }
+})
+
+test('0 turns off each way out: failures in a row, the share, early deaths', async t => {
+  clock(t)
+  const set = outlying(t, { consecutive: 0, share: 0, minTries: 1 })
+  await tries(set, 'b:80', 'ok', 30)
+  await tries(set, 'a:80', 'failed', 100)
+  assert.equal(server(set, 'a:80').state, 'up')
+  const late = outlying(t, { consecutive: 0, share: 0.1, minTries: 1, earlyDeath: 0 })
+  await tries(late, 'b:80', 'ok', 30)
+  for (let i = 0; i < 30; i++) {
+    const lease = await acquired(late, 'x', late.servers.slice(1))
+    lease.opened()
+    lease.settle('failed')
+  }
+  assert.equal(server(late, 'a:80').state, 'up')
+})
+
+test('a trial that is cancelled says nothing, and the next one decides', async t => {
+  const time = clock(t)
+  const set = outlying(t, { consecutive: 1, time: 100 })
+  const others = set.servers.slice(1)
+  await tries(set, 'a:80', 'failed')
+  time.advance(100)
+  const trial = await acquired(set, 'x', others)
+  assert.equal(await set.acquire('x', { except: new Set(others) }), undefined, 'one at a time')
+  trial.settle('cancelled')
+  await tries(set, 'a:80', 'ok')
+  assert.equal(server(set, 'a:80').state, 'up')
+})
+
+test('both a mark and an ejection come of the same failures: whichever is first, and an ejection before a mark', async t => {
+  const time = clock(t)
+  const more = { maxFails: 3, failTimeout: 100 }
+  const marked = outlying(t, { consecutive: 5, time: 1000 }, more)
+  const list = moves(marked)
+  await tries(marked, 'a:80', 'failed', 3)
+  time.advance(100)
+  // Its trial fails too: four in a row, and then five.
+  await tries(marked, 'a:80', 'failed')
+  time.advance(100)
+  await tries(marked, 'a:80', 'failed')
+  time.advance(999)
+  assert.deepEqual(list.splice(0), [
+    'down a:80 failures',
+    'probation a:80 expired',
+    'down a:80 failures',
+    'probation a:80 expired',
+    'down a:80 outlier'
+  ])
+  time.advance(1)
+  assert.deepEqual(list, ['probation a:80 expired'])
+  const both = outlying(t, { consecutive: 3 }, more)
+  const next = moves(both)
+  await tries(both, 'a:80', 'failed', 3)
+  assert.deepEqual(next, ['down a:80 outlier'])
+})

@@ -178,7 +178,7 @@ export class ModelServer {
     const now = this.#now()
     const others = all.filter(each => each !== this && each.ejected).length
     if (this.state === 'down' || this.left) return false
-    if (others + 1 > all.length * this.#rules.maxEjectedShare) return false
+    if (all.length === 1 || others + 1 > all.length * this.#rules.maxEjectedShare) return false
     const forgiven = Math.max(0, Math.floor((now - this.#ejectedUntil) / EJECTION.time))
     this.#ejections = Math.max(0, this.#ejections - forgiven) + 1
     this.#ejectedUntil = now + Math.min(EJECTION.time * this.#ejections, EJECTION.maxTime)
