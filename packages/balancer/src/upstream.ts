@@ -320,6 +320,8 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     const staying = new Map<Server, ServerConfig>()
     const located = new Map<Server, ServerAddress>()
     const added: Server[] = []
+    // While names are looked up for the first time nobody has been let in.
+    const late = joins && this.#looking === undefined
     const places = configs.map(config => {
       const known = joins ? this.#set.servers.filter(server => server.isSame(config)) : []
       const servers = this.#addressesOf(config).map(address => {
@@ -328,7 +330,7 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
         )
         const server = same ?? known.find(each => !each.isLocated && !staying.has(each))
         if (server === undefined) {
-          const one = new Server(config, address, this.#around, joins)
+          const one = new Server(config, address, this.#around, late)
           added.push(one)
           return one
         }

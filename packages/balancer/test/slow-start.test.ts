@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
+import dns from 'node:dns'
 import test from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
 
 import { leastConnections, roundRobin } from '@ringway/core'
 
-import type { Upstream } from '../src/index.ts'
+import { Upstream } from '../src/index.ts'
 import { acquired, clock, located, tryOn, upstream } from './support/upstream.ts'
 
 const servers = ['a:80', 'b:80', 'c:80']
@@ -149,4 +151,87 @@ test('a server’s own slowStart goes before the upstream’s', async t => {
   await tryOn(set, 'a:80', 'ok')
   time.advance(100)
   assert.equal(set.stats().servers[0]!.ramp, 0.5)
+})
+
+test('all addresses of a name that are found at its start are in a hurry, later ones are not', async t => {
+  const time = clock(t)
+  let hosts = ['10.0.0.1', '10.0.0.2']
+  t.mock.method(dns.promises, 'lookup', () => Promise.resolve(hosts.map(address => ({ address, family: 4 }))))
+  const set = new Upstream({ servers: ['sre1.test:80'], slowStart: 1000 })
+  t.after(async () => set[Symbol.asyncDispose]())
+  const ramps = (): number[] => set.stats().servers.map(({ ramp }) => ramp)
+  ;(await acquired(set, 'x')).settle('ok')
+  assert.deepEqual(ramps(), [1, 1])
+  hosts = ['10.0.0.1', '10.0.0.2', '10.0.0.3']
+  time.advance(30_000)
+  await turn()
+  assert.deepEqual(ramps(), [1, 1, 0])
+})
+
+test('a name that had no address at the start is slow once it has one', async t => {
+  const time = clock(t)
+  let answer: Promise<object[]> = Promise.reject(new Error('ENOTFOUND'))
+  t.mock.method(dns.promises, 'lookup', () => answer)
+  const set = new Upstream({ servers: ['sre1.test:80', '10.0.0.9:80'], slowStart: 1000 })
+  t.after(async () => set[Symbol.asyncDispose]())
+  ;(await acquired(set, 'x')).settle('ok')
+  answer = Promise.resolve(['10.0.0.1', '10.0.0.2'].map(address => ({ address, family: 4 })))
+  time.advance(1000)
+  await turn()
+  assert.deepEqual(
+    set.stats().servers.map(({ ramp }) => ramp),
+    [0, 0, 1]
+  )
+})
+
+test('an open tunnel on a server that is slow to start counts for more where load decides', async t => {
+  const time = clock(t)
+  const set = upstream(t, {
+    servers: ['a:80', 'b:80'],
+    strategy: leastConnections(),
+    slowStart: 1000,
+    failTimeout: 100
+  })
+  const b = set.servers.slice(1)
+  await fail(set, 'b:80')
+  time.advance(100)
+  ;(await acquired(set, undefined, b)).opened()
+  // One there for two here, while it may take a half of its traffic at all.
+  for (let i = 0; i < 3; i++) (await acquired(set, undefined, set.servers.slice(0, 1))).opened()
+  time.advance(500)
+  const at: string[] = []
+  for (let i = 0; i < 100; i++) {
+    const lease = await acquired(set)
+    lease.opened()
+    at.push(lease.server.id)
+  }
+  const here = at.filter(id => id === 'a:80').length + 1
+  const there = at.filter(id => id === 'b:80').length + 3
+  assert.ok(Math.abs(here - there / 2) <= 2, `${here} and ${there}`)
+  // And as one for one when it is over.
+  time.advance(500)
+  for (let i = 0; i < 200; i++) (await acquired(set)).opened()
+  const [one, other] = set.servers.map(({ active }) => active)
+  assert.ok(Math.abs(one! - other!) <= 1, `${one} and ${other}`)
+})
+
+test('a server is slow again after each way of being out, the operator’s or a list’s, and a new weight is none', t => {
+  const time = clock(t)
+  const rest = ['127.0.0.1:2', '127.0.0.1:3']
+  const a = { id: 'a', host: '127.0.0.1', port: 1 }
+  const set = upstream(t, { servers: [a, ...rest], slowStart: 1000 })
+  const ramp = (): number => set.stats().servers.find(({ id }) => id === 'a')!.ramp
+  void set.setServers([{ ...a, down: true }, ...rest])
+  void set.setServers([a, ...rest])
+  assert.equal(ramp(), 0)
+  time.advance(999)
+  assert.equal(ramp(), 0.999)
+  time.advance(1)
+  assert.equal(ramp(), 1)
+  void set.setServers(rest)
+  void set.setServers([a, ...rest])
+  assert.equal(ramp(), 0)
+  time.advance(500)
+  void set.setServers([{ ...a, weight: 2 }, ...rest])
+  assert.equal(ramp(), 0.5)
 })
