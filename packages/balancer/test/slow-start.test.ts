@@ -193,7 +193,7 @@ test('an open tunnel on a server that is slow to start counts for more where loa
     failTimeout: 100
   })
   const b = set.servers.slice(1)
-  await fail(set, 'b:80')
+  await tryOn(set, 'a:80', 'failed')
   time.advance(100)
   ;(await acquired(set, undefined, b)).opened()
   // One there for two here, while it may take a half of its traffic at all.
