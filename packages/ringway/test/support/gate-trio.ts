@@ -31,12 +31,17 @@ export interface Trio {
  *
  * @param net - their addresses are 127.net.0.1 to 3: a port of theirs that is free for a while is nobody else's there
  */
-export async function trio(t: TestContext, net: number, options: Options['upstream']): Promise<Trio> {
+export async function trio(
+  t: TestContext,
+  net: number,
+  options: Options['upstream'],
+  timeouts: Options['timeouts'] = {}
+): Promise<Trio> {
   const ids = [1, 2, 3].map(i => `127.${net}.0.${i}`)
   const backends = await Promise.all(ids.map(async id => child<number>(t, 'gate-child-backend.js', id, '0')))
   const servers = ids.map((id, i) => ({ id, host: id, port: backends[i]!.message }))
   // A server that is stopped answers no FIN: nobody waits for that here.
-  const gate = await host(t, servers, { timeouts: { linger: 100 }, upstream: { ...options } })
+  const gate = await host(t, servers, { timeouts: { linger: 100, ...timeouts }, upstream: { ...options } })
   return { gate, ids, backends }
 }
 
