@@ -54,9 +54,14 @@ export async function connect(t: TestContext, { port }: Host, address: string): 
   return { address, peer, server: head.values('x-server')[0]! }
 }
 
+/** A client's address, for each number up to 4,095 another one. */
+export function addressOf(net: number, i: number): string {
+  return `127.${net}.${i >> 4}.${(i & 15) + 1}`
+}
+
 /** So many tunnels, each from an address of its own. */
 export async function connectAll(t: TestContext, gate: Host, net: number, count: number): Promise<Client[]> {
-  const addresses = Array.from({ length: count }, (_, i) => `127.${net}.${i >> 4}.${(i & 15) + 1}`)
+  const addresses = Array.from({ length: count }, (_, i) => addressOf(net, i))
   return Promise.all(addresses.map(async address => connect(t, gate, address)))
 }
 

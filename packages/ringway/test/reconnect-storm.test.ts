@@ -1,0 +1,99 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import test from 'node:test'
+import type { TestContext } from 'node:test'
+import type { QueueOptions } from '@ringway/balancer'
+import type { Child } from './support/gate-child.ts'
+import { child, kill } from './support/gate-child.ts'
+import type { Host } from './support/gate-host.ts'
+import { host } from './support/gate-host.ts'
+import { ask, handshake } from './support/gate-peer.ts'
+import type { Client } from './support/gate-trio.ts'
+import { addressOf, connect, echoes } from './support/gate-trio.ts'
+
+// Three servers, 3,000 clients, and one server dies: its thousand clients come back in one instant.
+const LIMIT = 8
+
+interface Storm {
+  readonly gate: Host
+  readonly lost: Client[]
+  readonly others: Client[]
+  /** The servers that live. Each takes 5 ms for a handshake, and so could take far more than its limit at once. */
+  readonly living: Child<number>[]
+}
+
+async function storm(t: TestContext, net: number, queue: QueueOptions): Promise<Storm> {
+  const ids = [1, 2, 3].map(i => `127.${net}.0.${i}`)
+  const backends = await Promise.all(
+    ids.map(async id => child<number>(t, 'gate-child-backend.js', id, '0', '5'))
+  )
+  const servers = ids.map((id, i) => ({ id, host: id, port: backends[i]!.message }))
+  const gate = await host(t, servers, { upstream: { pendingHandshakes: LIMIT, queue } })
+  // Not a storm yet.
+  const clients: Client[] = []
+  while (clients.length < 3_000) {
+    const some = Array.from({ length: 20 }, (_, i) => addressOf(net + 10, clients.length + i))
+    clients.push(...(await Promise.all(some.map(async address => connect(t, gate, address)))))
+  }
+  const lost = clients.filter(({ server }) => server === ids[0])
+  const others = clients.filter(({ server }) => server !== ids[0])
+  assert.ok(lost.length > 600, `${lost.length}`)
+  await kill(backends[0]!)
+  await Promise.all(lost.map(async ({ peer }) => peer.left()))
+  return { gate, lost, others, living: backends.slice(1) }
+}
+
+/** The most handshakes that a server has had at once, as it saw it. */
+async function mostAtOnce({ process }: Child<number>): Promise<number> {
+  process.send('most')
+  const [most] = (await once(process, 'message')) as [number]
+  return most
+}
+
+test('a reconnect storm: no server has more handshakes at once than its limit, and all clients are back', async t => {
+  const { gate, lost, others, living } = await storm(t, 87, { size: 3_000, timeout: 60_000 })
+  let most = 0
+  let waited = 0
+  const back = Promise.all(
+    lost.map(async ({ address }) => {
+      const client = await connect(t, gate, address)
+      const { servers, waiting } = gate.gateway.stats().upstream
+      most = Math.max(most, ...servers.map(({ handshakes }) => handshakes))
+      waited = Math.max(waited, waiting)
+      return client
+    })
+  )
+  for (const { address, server } of await back) {
+    assert.equal(server, gate.gateway.upstream.order(address)[1]!.id)
+  }
+  assert.ok(waited > 0, 'it was a storm')
+  assert.ok(most <= LIMIT, `${most} as we see it`)
+  for (const each of living) {
+    const theirs = await mostAtOnce(each)
+    assert.ok(theirs > 1 && theirs <= LIMIT, `${theirs} as a server sees it`)
+  }
+  await Promise.all([...others, ...(await back)].map(echoes))
+})
+
+test('a reconnect storm that the queue has no room for: 503 with Retry-After, and then they are back too', async t => {
+  const { gate, lost, others, living } = await storm(t, 88, { size: 20, timeout: 60_000 })
+  let refused = 0
+  await Promise.all(
+    lost.map(async ({ address }) => {
+      for (;;) {
+        const { peer, head } = await ask(t, gate.port, handshake(), { from: address })
+        if (head.status === 101) break
+        assert.equal(head.status, 503)
+        assert.match(head.values('retry-after')[0]!, /^[1-9]\d*$/)
+        refused++
+        // It need not wait as long as it was told to be let in.
+        await peer.rest()
+      }
+    })
+  )
+  assert.ok(refused > 0)
+  for (const each of living) assert.ok((await mostAtOnce(each)) <= LIMIT)
+  await Promise.all(others.map(echoes))
+  const { waiting, handshakes, active } = gate.gateway.stats().upstream
+  assert.deepEqual({ waiting, handshakes, active }, { waiting: 0, handshakes: 0, active: 3_000 })
+})
