@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import type { Socket } from 'node:net'
 import test from 'node:test'
 import type { TestContext } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
@@ -311,5 +313,31 @@ test('the first packet after a burst of failures still comes to a server that is
   for (const [i, peer] of peers.entries()) {
     const text = `hello ${i}`
     assert.equal((await peer.take(text.length)).toString(), text)
+  }
+})
+
+test('a refused first choice starts the next dial in the same turn, with no timer between', async t => {
+  const next = await good(t)
+  const { gateway, port } = await host(t, [REFUSED, next.address], { upstream: { maxFails: 0 } })
+  const from = addressFor(gateway, REFUSED)
+  const peers = await Promise.all(Array.from({ length: 20 }, async () => dial(t, port, { from })))
+
+  const events: string[] = []
+  const watch = (message: unknown): void => {
+    const { socket } = message as { socket: Socket }
+    events.push('dial')
+    socket.once('error', () => {
+      events.push('refused')
+      // The first thing that runs in the event loop's next phase.
+      setImmediate(() => events.push('turn'))
+    })
+  }
+  subscribe('net.client.socket', watch)
+  t.after(() => unsubscribe('net.client.socket', watch))
+  for (const peer of peers) {
+    events.length = 0
+    peer.write(handshake())
+    assert.equal((await peer.head()).status, 101)
+    assert.deepEqual(events.slice(0, 4), ['dial', 'refused', 'dial', 'turn'])
   }
 })
