@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import {
   boundedLoad,
+  crc32,
   ipHash,
   jump,
   ketama,
@@ -14,7 +15,8 @@ import {
   roundRobin
 } from '@ringway/core'
 import type { Lease, UpstreamServer } from '../src/index.ts'
-import { upstream } from './support/upstream.ts'
+import { keysForOnePoint } from './support/same-point.ts'
+import { acquired, upstream } from './support/upstream.ts'
 
 const servers = ['a:80', { host: 'b', port: 80, weight: 2 }, 'c:80', 'd:80']
 const keys = Array.from({ length: 40 }, (_, index) => `192.0.${index}.7`)
@@ -83,4 +85,22 @@ test('bounded load: tunnels of one key fill up servers to the bound, and go home
   )
   leases.find(({ server }) => server === order[0])!.settle('ok')
   assert.equal((await set.acquire('a crowd'))!.server, order[0])
+})
+
+test('10,000 keys made for one point of the ring: with bounded load no server is above its bound, ever', async t => {
+  const made = keysForOnePoint('192.0.2.1', 10_000)
+  assert.equal(new Set(made).size, 10_000)
+  assert.ok(made.every(key => crc32(key) === crc32('192.0.2.1')))
+  const equal = ['a:80', 'b:80', 'c:80', 'd:80']
+
+  const open = upstream(t, { servers: equal })
+  for (const key of made) (await acquired(open, key)).opened()
+  assert.equal(open.order('192.0.2.1')[0]!.active, 10_000, 'as nginx does')
+
+  const bounded = upstream(t, { servers: equal, strategy: boundedLoad(ketama(), 1.25) })
+  for (const [i, key] of made.entries()) {
+    const lease = await acquired(bounded, key)
+    lease.opened()
+    assert.ok(lease.server.active <= Math.ceil((1.25 * (i + 1)) / 4), `tunnel ${i + 1}`)
+  }
 })
