@@ -3,15 +3,15 @@ import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { connect } from 'node:net'
 
-const HANDSHAKE =
-  'GET /bench HTTP/1.1\r\nHost: bench.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
+const HEADERS =
+  'Host: bench.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
   'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n'
 
 /** Opens one tunnel: resolves behind the 101. */
-async function open(port: number): Promise<Socket> {
+async function open(port: number, target = '/bench'): Promise<Socket> {
   const socket = connect(port, '127.0.0.1')
   socket.setNoDelay(true)
-  socket.write(HANDSHAKE)
+  socket.write(`GET ${target} HTTP/1.1\r\n${HEADERS}`)
   let head = ''
   while (!head.includes('\r\n\r\n')) {
     const [chunk] = (await once(socket, 'data')) as [Buffer]
@@ -19,6 +19,17 @@ async function open(port: number): Promise<Socket> {
   }
   if (!head.startsWith('HTTP/1.1 101 ')) throw new Error(`not a 101: ${head.slice(0, 60)}`)
   return socket
+}
+
+/** Opens and closes one tunnel. Gives the milliseconds from the client's connect to its 101. */
+export async function timeToOpen(port: number, target: string): Promise<number> {
+  const started = performance.now()
+  const socket = await open(port, target)
+  const took = performance.now() - started
+  socket.end()
+  socket.resume()
+  await once(socket, 'close')
+  return took
 }
 
 /** Opens and closes `count` tunnels, `width` at a time. */

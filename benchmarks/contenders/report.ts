@@ -2,9 +2,15 @@
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
-/** Listens on a free port and answers each message of the parent with the CPU time so far, in microseconds. */
-export function report(server: Server): void {
-  server.listen(0, '127.0.0.1', () => process.send!({ port: (server.address() as AddressInfo).port }))
+/**
+ * Listens on a free port and answers each message of the parent with the CPU time so far, in microseconds.
+ *
+ * @param more - what else the parent is told at the start
+ */
+export function report(server: Server, more: object = {}): void {
+  server.listen(0, '127.0.0.1', () => {
+    process.send!({ port: (server.address() as AddressInfo).port, ...more })
+  })
   process.on('message', () => {
     const { user, system } = process.cpuUsage()
     process.send!({ cpu: user + system })
