@@ -28,10 +28,10 @@ async function reconnect(t: TestContext, gate: Host, clients: readonly Client[])
 async function scenario(
   t: TestContext,
   net: number,
-  options: NonNullable<Options['upstream']>,
+  upstream: Options['upstream'] & {},
   home: (gate: Host, id: string, back: Promise<unknown>) => Promise<unknown>
 ): Promise<void> {
-  const { gate, ids, backends } = await trio(t, net, options)
+  const { gate, ids, backends } = await trio(t, net, { upstream })
   const order = (address: string): string[] => gate.gateway.upstream.order(address).map(({ id }) => id)
   const clients = await connectAll(t, gate, 20, 300)
   for (const { address, server } of clients) assert.equal(server, order(address)[0])

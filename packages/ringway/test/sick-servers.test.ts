@@ -244,7 +244,10 @@ test('a server that is slower than its probes may be: those who came wait, all o
 })
 
 test('a black hole: a process that is stopped, without probes', async t => {
-  const { gate, ids, backends } = await trio(t, 85, { failTimeout: 3_000 }, { handshake: 1_500 })
+  const { gate, ids, backends } = await trio(t, 85, {
+    timeouts: { handshake: 1_500 },
+    upstream: { failTimeout: 3_000 }
+  })
   const sick = gate.gateway.upstream.servers[0]!
   const moves = recordMoves(gate, ids[0]!)
   const addresses = addressesOf(gate, sick)

@@ -31,17 +31,12 @@ export interface Trio {
  *
  * @param net - their addresses are 127.net.0.1 to 3: a port of theirs that is free for a while is nobody else's there
  */
-export async function trio(
-  t: TestContext,
-  net: number,
-  options: Options['upstream'],
-  timeouts: Options['timeouts'] = {}
-): Promise<Trio> {
+export async function trio(t: TestContext, net: number, options: Options): Promise<Trio> {
   const ids = [1, 2, 3].map(i => `127.${net}.0.${i}`)
   const backends = await Promise.all(ids.map(async id => child<number>(t, 'gate-child-backend.js', id, '0')))
   const servers = ids.map((id, i) => ({ id, host: id, port: backends[i]!.message }))
   // A server that is stopped answers no FIN: nobody waits for that here.
-  const gate = await host(t, servers, { timeouts: { linger: 100, ...timeouts }, upstream: { ...options } })
+  const gate = await host(t, servers, { ...options, timeouts: { linger: 100, ...options.timeouts } })
   return { gate, ids, backends }
 }
 
@@ -69,6 +64,14 @@ export async function connectAll(t: TestContext, gate: Host, net: number, count:
 export async function echoes({ peer, address }: Client): Promise<void> {
   peer.write(address)
   assert.equal((await peer.take(address.length)).toString(), address)
+}
+
+/** A client that said nothing has got a Close frame of code 1012, and then the end. */
+export function hasCode1012({ peer }: Client): void {
+  assert.equal(peer.error, undefined)
+  assert.equal(peer.unread[0], 0x88)
+  assert.equal(peer.unread.readUInt16BE(2), 1012)
+  assert.equal(peer.unread.length, 2 + peer.unread[1]!, 'nothing but that')
 }
 
 /** Waits for a server's move, whatever others do meanwhile. */
