@@ -158,7 +158,7 @@ test('a terminating server is as if it were not listed', async t => {
   )
 })
 
-test('counts survive a change: 100 tunnels on two servers, a third joins, and gets 67 of the next 100', async t => {
+test('apisix 7301: counts survive a change: 100 tunnels on two servers, a third joins, and gets 67 of the next 100', async t => {
   const set = upstream(t, { servers: ['a:80', 'b:80'], strategy: leastConnections() })
   for (let tunnel = 0; tunnel < 100; tunnel++) (await acquired(set)).opened()
   void set.setServers(located(['a:80', 'b:80', 'c:80']))
@@ -168,7 +168,7 @@ test('counts survive a change: 100 tunnels on two servers, a third joins, and ge
   assert.equal(a! + b! + c!, 200)
 })
 
-test('fifty changes of other servers under 500 tunnels touch none of them', async t => {
+test('nginx-gateway-fabric 5524: fifty changes of other servers under 500 tunnels touch none of them', async t => {
   const set = upstream(t, { servers: ['a:80', 'b:80', 'c:80'] })
   const leases: Lease[] = []
   for (let tunnel = 0; tunnel < 500; tunnel++) {

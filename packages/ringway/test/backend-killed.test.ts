@@ -94,3 +94,31 @@ test('without probes too, and home after failTimeout by one try that went well',
     peer.socket.destroy()
   })
 })
+
+test('consistent_hash 8: with all primaries dead everybody goes to the backup, and home when they are back', async t => {
+  const health = { type: 'http', path: '/healthz', interval: 50, timeout: 5_000, rise: 2, fall: 2 } as const
+  const { gate, ids, backends } = await trio(t, 79, { upstream: { health } })
+  const spare = await child<number>(t, 'gate-child-backend.js', '127.79.0.4', '0')
+  const all = [...backends, spare].map(({ message: port }, i) => {
+    const id = ids[i] ?? 'spare'
+    return { id, host: `127.79.0.${i + 1}`, port, backup: id === 'spare' }
+  })
+  await gate.gateway.setServers(all)
+  const clients = await connectAll(t, gate, 23, 90)
+  assert.deepEqual([...new Set(clients.map(({ server }) => server))].sort(), [...ids])
+
+  await Promise.all(backends.map(kill))
+  const moves = await reconnect(t, gate, clients)
+  assert.ok(moves.every(({ server }) => server === '127.79.0.4'))
+  const primaries = gate.gateway.upstream.servers.slice(0, 3)
+  await until(() => primaries.every(({ state }) => state === 'down'), 'it is known of all')
+
+  await Promise.all(
+    ids.map(async (id, i) => child(t, 'gate-child-backend.js', id, String(backends[i]!.message)))
+  )
+  await until(() => primaries.every(({ state }) => state === 'up'), 'all are back')
+  await Promise.all(moves.map(echoes))
+  for (const { address, server } of await reconnect(t, gate, moves)) {
+    assert.equal(server, gate.gateway.upstream.order(address)[0]!.id)
+  }
+})

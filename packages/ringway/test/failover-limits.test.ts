@@ -95,3 +95,40 @@ test('a client that goes while it waits leaves the queue, and one that waits at 
   await first
   assert.equal(gateway.stats().upstream.waiting, 0)
 })
+
+test('HAProxy’s maxconn: 50 open tunnels hold no handshake’s place, so that the 51st is let in at once', async t => {
+  const { address } = await echo(t)
+  const { gateway, port } = await host(t, [address], { upstream: { pendingHandshakes: 1 } })
+  for (let i = 0; i < 50; i++) await tunnel(t, port)
+  assert.deepEqual(
+    gateway.upstream.servers.map(({ active, handshakes }) => ({ active, handshakes })),
+    [{ active: 50, handshakes: 0 }]
+  )
+  await tunnel(t, port)
+})
+
+test('whom a limit of the whole upstream leaves no room gets 503 with Retry-After', async t => {
+  const answers: (() => void)[] = []
+  const slow = await backend(t, async peer => {
+    await new Promise<void>(resolve => void answers.push(resolve))
+    await accept(peer)
+  })
+  for (const limits of [{ connections: 1 }, { handshakes: 1 }]) {
+    const { port, lines } = await host(t, [slow.address], { upstream: { limits } })
+    const first = tunnel(t, port)
+    await until(() => answers.length === 1, 'the first handshake is under way')
+    const { head } = await ask(t, port)
+    assert.equal(head.status, 503)
+    assert.match(head.values('retry-after')[0]!, /^[1-9]\d*$/)
+    assert.equal(lines[0]!.fields['code'], 'ERR_RINGWAY_LIMIT')
+    answers.pop()!()
+    await first
+    // An open tunnel is a connection, and no handshake.
+    const second = ask(t, port)
+    if (limits.handshakes === 1) {
+      await until(() => answers.length === 1, 'the second handshake is under way')
+      answers.pop()!()
+    }
+    assert.equal((await second).head.status, limits.connections === 1 ? 503 : 101)
+  }
+})

@@ -9,7 +9,7 @@ import type { Backend } from './support/gate-backend.ts'
 import { accept, backend, echo, REFUSED } from './support/gate-backend.ts'
 import type { Line } from './support/gate-host.ts'
 import { host, settled } from './support/gate-host.ts'
-import { ask, dial, handshake, KEY, switching } from './support/gate-peer.ts'
+import { ask, dial, handshake, KEY, switching, tunnel } from './support/gate-peer.ts'
 import type { Peer } from './support/gate-peer.ts'
 import { until } from './support/gate-waiting.ts'
 
@@ -218,7 +218,7 @@ for (const [name, answer] of Object.entries(INVALID)) {
   })
 }
 
-test('of three servers two are dead: three dials', async t => {
+test('Envoy 9961: of three servers two are dead: exactly three dials', async t => {
   const dead = await Promise.all([backend(t, peer => peer.reset()), backend(t, peer => peer.reset())])
   const alive = await good(t)
   const backends = [...dead, alive]
@@ -239,7 +239,7 @@ test('of three servers two are dead: three dials', async t => {
   )
 })
 
-test('500 upgrades at once at a set that is dead are all answered', async t => {
+test('fastify-http-proxy 460: 500 upgrades at once at a set that is dead are all answered', async t => {
   const resets = await backend(t, peer => peer.reset())
   const { gateway, port, lines } = await host(t, [REFUSED, '127.0.0.2:1', resets.address])
   const statuses = await Promise.all(
@@ -256,6 +256,17 @@ test('500 upgrades at once at a set that is dead are all answered', async t => {
   )
   await settled(gateway)
   assert.equal(lines.length, 500)
+})
+
+test('Caddy ip_hash: 30 addresses, one of two servers dead: 30 × 101', async t => {
+  const { address } = await echo(t)
+  for (const maxFails of [0, 1]) {
+    const { gateway, port } = await host(t, [REFUSED, address], { upstream: { maxFails } })
+    const addresses = Array.from({ length: 30 }, (_, i) => `127.33.0.${i + 1}`)
+    const orders = addresses.map(each => gateway.upstream.order(each)[0]!.id)
+    assert.equal(new Set(orders).size, 2, 'some of them belong to the dead one')
+    await Promise.all(addresses.map(async from => tunnel(t, port, { from })))
+  }
 })
 
 test('500 upgrades at once at a set that is silent are all answered', async t => {
