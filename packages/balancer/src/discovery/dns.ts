@@ -51,7 +51,7 @@ export interface DnsSrvOptions extends DnsSettings {
   host?: never
   /** Not with SRV records, which have their own. */
   port?: never
-  /** Not with SRV records, whose targets are looked up by the dial. */
+  /** Not with SRV records, whose targets are looked up by the upstream. */
   family?: never
 }
 
@@ -71,7 +71,7 @@ const LONGEST_RETRY = 30_000
  * for the host's name unless `tls.servername` says otherwise.
  *
  * With `srv`: each record is a server with the id and address `target:port`; a target's addresses are looked up by
- * the dial, so several of them are one server. The records of the lowest priority are the servers, all others are
+ * the upstream, as those of any name, and share one place. The records of the lowest priority are the servers, all others are
  * `backup`. Weights are taken as they are: 0 is 1, the smallest there is, and if one is above 10000 all of the list
  * are scaled down to that. Keep them small: with `ketama()` each unit is 160 points of the ring.
  *
