@@ -94,7 +94,8 @@ export class Health {
   #mark: Mark | undefined
   #marks = 0
   #timer: NodeJS.Timeout | undefined
-  #trial: Attempt | undefined
+  /** Those under way that began in this probation: one, but for a panic, in which further ones are let through. */
+  readonly #trials = new Set<Attempt>()
   #failures: number[] = []
 
   #left: 'draining' | 'removed' | undefined
@@ -125,7 +126,7 @@ export class Health {
   /** Whether it takes a try now, as far as health goes. */
   get usable(): boolean {
     if (this.#state === 'up') return true
-    if (this.#state === 'probation') return this.#trial === undefined
+    if (this.#state === 'probation') return this.#trials.size === 0
     return this.#state === 'starting' && this.#located === 'yes' && this.#around.health?.starting !== 'wait'
   }
 
@@ -162,7 +163,7 @@ export class Health {
   /** A try begins; in probation it is the one trial. */
   begin(): Attempt {
     const attempt = { marks: this.#marks }
-    if (this.#state === 'probation') this.#trial = attempt
+    if (this.#state === 'probation') this.#trials.add(attempt)
     return attempt
   }
 
@@ -176,7 +177,7 @@ export class Health {
 
   /** A try ended, and nobody can say how the server is. */
   cancelled(attempt: Attempt): void {
-    if (attempt === this.#trial) this.#trial = undefined
+    this.#trials.delete(attempt)
   }
 
   /** Whether a failed try tells anything new: one that began before the last mark tells of the outage that it is about. */
@@ -187,9 +188,8 @@ export class Health {
   /** A try failed by the server's fault, and it is news. */
   failed(attempt: Attempt): void {
     const { maxFails, failTimeout } = this.#rules
-    const isTrial = attempt === this.#trial
     // Another one may be tried next, where failures put no mark.
-    if (isTrial) this.#trial = undefined
+    const isTrial = this.#trials.delete(attempt)
     if (maxFails === 0 || failTimeout === 0 || this.#around.alone) return
     // It is marked, and tried all the same: in a panic.
     if (this.#mark?.over === false) return
@@ -278,7 +278,7 @@ export class Health {
     this.#mark = mark
     this.#marks++
     this.#good = 0
-    this.#trial = undefined
+    this.#trials.clear()
     // Without a trial it is probes that end it.
     if (onTrial && !this.#stopped && this.#left === undefined) {
       this.#timer = setTimeout(() => {
@@ -293,7 +293,7 @@ export class Health {
   #clearMark(reason: Reason): void {
     clearTimeout(this.#timer)
     this.#mark = undefined
-    this.#trial = undefined
+    this.#trials.clear()
     this.#failures = []
     this.#move(reason)
   }

@@ -9,8 +9,8 @@ interface Track {
   failedInARow: number
   /** Ejections that make the next one longer. */
   ejections: number
-  /** When its last ejection ended or will end, of the monotonic clock. */
-  endedAt: number
+  /** Since when it does well, of the monotonic clock; after now while it is out. */
+  wellSince: number
 }
 
 /**
@@ -38,6 +38,8 @@ export class Outliers {
     const track = this.#track(server)
     track.counts.add(1, 0)
     track.failedInARow = 0
+    // However long it waited for its trial: it does well from now on.
+    if (server.isEjected) track.wellSince = Math.max(track.wellSince, performance.now())
   }
 
   /** A try failed; gives whether the server is out for it. */
@@ -86,10 +88,10 @@ export class Outliers {
 
     const now = performance.now()
     // Each time that it did well for as long as a first ejection takes one off.
-    const forgiven = Math.max(0, Math.floor((now - track.endedAt) / time))
+    const forgiven = server.isEjected ? 0 : Math.max(0, Math.floor((now - track.wellSince) / time))
     track.ejections = Math.max(0, track.ejections - forgiven) + 1
     const lasts = Math.min(time * track.ejections, maxTime)
-    track.endedAt = now + lasts
+    track.wellSince = now + lasts
     track.failedInARow = 0
     // It begins anew when it is back.
     track.counts = new Counts(this.#options.window)
@@ -100,7 +102,7 @@ export class Outliers {
   #track(server: Server): Track {
     let track = this.#tracks.get(server)
     if (track === undefined) {
-      track = { counts: new Counts(this.#options.window), failedInARow: 0, ejections: 0, endedAt: 0 }
+      track = { counts: new Counts(this.#options.window), failedInARow: 0, ejections: 0, wellSince: 0 }
       this.#tracks.set(server, track)
     }
     return track

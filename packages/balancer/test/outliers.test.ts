@@ -248,3 +248,22 @@ test('both a mark and an ejection come of the same failures: whichever is first,
   await tries(both, 'a:80', 'failed', 3)
   assert.deepEqual(next, ['down a:80 outlier'])
 })
+
+test('the time that an outlier waits for its trial is none in which it does well', async t => {
+  const time = clock(t)
+  const set = outlying(t, { consecutive: 2, time: 100 })
+  const list = moves(set)
+  await tries(set, 'a:80', 'failed', 2)
+  time.advance(10_000)
+  await tries(set, 'a:80', 'failed')
+  time.advance(199)
+  assert.equal(server(set, 'a:80').state, 'down', 'out for twice as long')
+  time.advance(10_000)
+  await tries(set, 'a:80', 'ok')
+  list.length = 0
+  await tries(set, 'a:80', 'failed', 2)
+  time.advance(299)
+  assert.deepEqual(list, ['down a:80 outlier'])
+  time.advance(1)
+  assert.deepEqual(list, ['down a:80 outlier', 'probation a:80 expired'])
+})

@@ -3,6 +3,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import test from 'node:test'
 
 import type { Upstream } from '../src/index.ts'
+import type { UpstreamServer } from '../src/index.ts'
 import { acquired, clock, located, tryOn, upstream } from './support/upstream.ts'
 
 const servers = ['a:80', 'b:80', 'c:80', 'd:80']
@@ -96,4 +97,20 @@ test('without the option all may be down, and nobody is used', async t => {
   for (const id of servers) await fail(set, id)
   assert.equal(await set.acquire('x'), undefined)
   assert.equal(set.stats().panic, false)
+})
+
+test('where a panic lets a second try through in probation, the first one is a trial still', async t => {
+  const time = clock(t)
+  const set = upstream(t, { servers: ['a:80', 'b:80'], maxFails: 2, failTimeout: 100, panic: 1 })
+  const [a, b] = set.servers as [UpstreamServer, UpstreamServer]
+  const states: string[] = []
+  set.on('server:down', ({ id }, reason) => states.push(`${id} ${reason}`))
+  for (let i = 0; i < 2; i++) (await acquired(set, 'x', [b])).settle('failed')
+  time.advance(100)
+  const [first, second] = [await acquired(set, 'x', [b]), await acquired(set, 'x', [b])]
+  second.settle('cancelled')
+  assert.equal(a.usable, false, 'the first one is under way')
+  states.length = 0
+  first.settle('failed')
+  assert.deepEqual(states, ['a:80 failures'])
 })

@@ -54,10 +54,11 @@ export class ModelServer {
   #out: { since: number; until: number; why: 'failures' | 'outlier' } | undefined
   /** The order of all that happens, to tell what began before what. */
   #outs = 0
-  #trial: ModelTry | undefined
+  /** Those under way that began in this probation; more than one by a panic. */
+  #trials: ModelTry[] = []
   #failedInARow = 0
   #ejections = 0
-  #ejectedUntil = 0
+  #wellSince = 0
   /** When it came back into use, or joined, for the slow start; undefined when that is over or never began. */
   backSince: number | undefined
   #wasOut: boolean
@@ -87,7 +88,7 @@ export class ModelServer {
   }
 
   get usable(): boolean {
-    return !this.isFull && (this.isWell || (this.state === 'probation' && this.#trial === undefined))
+    return !this.isFull && (this.isWell || (this.state === 'probation' && this.#trials.length === 0))
   }
 
   get ejected(): boolean {
@@ -121,7 +122,7 @@ export class ModelServer {
 
   begin(): ModelTry {
     const attempt = { server: this, began: this.#outs }
-    if (this.state === 'probation') this.#trial = attempt
+    if (this.state === 'probation') this.#trials.push(attempt)
     this.handshakes++
     return attempt
   }
@@ -129,6 +130,7 @@ export class ModelServer {
   succeeded(attempt: ModelTry): void {
     this.#failures = []
     this.#failedInARow = 0
+    if (this.ejected) this.#wellSince = Math.max(this.#wellSince, this.#now())
     const probesDecide = this.#out?.until === Infinity
     const isOld = this.ejected && attempt.began < this.#outs
     if (this.#out !== undefined && !probesDecide && !isOld) this.#back()
@@ -136,19 +138,19 @@ export class ModelServer {
   }
 
   cancelled(attempt: ModelTry): void {
-    if (this.#trial === attempt) this.#trial = undefined
+    this.#trials = this.#trials.filter(each => each !== attempt)
   }
 
   failed(attempt: ModelTry, all: readonly ModelServer[]): void {
     if (attempt.began < this.#outs) return
     const { consecutive } = this.#rules
-    const isTrial = this.#trial === attempt
+    const isTrial = this.#trials.includes(attempt)
     if (consecutive > 0) {
       this.#failedInARow++
       const again = this.ejected && this.state === 'probation'
       if ((this.#failedInARow >= consecutive || again) && this.#eject(all)) return this.look()
     }
-    if (isTrial) this.#trial = undefined
+    this.cancelled(attempt)
     const { maxFails, failTimeout } = this.listed
     const isOutNow = this.#out !== undefined && this.#now() < this.#out.until
     if (maxFails === 0 || failTimeout === 0 || all.length === 1 || isOutNow) return
@@ -179,11 +181,11 @@ export class ModelServer {
     const others = all.filter(each => each !== this && each.ejected).length
     if (this.state === 'down' || this.left) return false
     if (all.length === 1 || others + 1 > all.length * this.#rules.maxEjectedShare) return false
-    const forgiven = Math.max(0, Math.floor((now - this.#ejectedUntil) / EJECTION.time))
+    const forgiven = this.ejected ? 0 : Math.max(0, Math.floor((now - this.#wellSince) / EJECTION.time))
     this.#ejections = Math.max(0, this.#ejections - forgiven) + 1
-    this.#ejectedUntil = now + Math.min(EJECTION.time * this.#ejections, EJECTION.maxTime)
+    this.#wellSince = now + Math.min(EJECTION.time * this.#ejections, EJECTION.maxTime)
     this.#failedInARow = 0
-    this.#takeOut('outlier', this.#ejectedUntil)
+    this.#takeOut('outlier', this.#wellSince)
     return true
   }
 
@@ -191,12 +193,12 @@ export class ModelServer {
     this.#out = { since: this.#now(), until, why }
     this.#outs++
     this.#good = 0
-    this.#trial = undefined
+    this.#trials = []
   }
 
   #back(): void {
     this.#out = undefined
-    this.#trial = undefined
+    this.#trials = []
     this.#failures = []
   }
 }
