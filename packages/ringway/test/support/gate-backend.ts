@@ -22,14 +22,14 @@ export interface Backend {
   readonly server: Server
 }
 
-/** Listens on a free port; closed behind the test, with all that is connected. */
-export async function listen(t: TestContext, server: Server, host = '127.0.0.1'): Promise<number> {
+/** Listens, on a free port if none is said; closed behind the test, with all that is connected. */
+export async function listen(t: TestContext, server: Server, host = '127.0.0.1', port = 0): Promise<number> {
   server.on('connection', (socket: Socket) => {
     socket.on('error', () => {})
     destroyAfter(t, socket)
   })
   t.after(() => server.close())
-  server.listen(0, host)
+  server.listen(port, host)
   await once(server, 'listening')
   return (server.address() as AddressInfo).port
 }
@@ -38,8 +38,9 @@ export async function listen(t: TestContext, server: Server, host = '127.0.0.1')
 export async function backend(
   t: TestContext,
   serve: (peer: Peer) => unknown,
-  options: { tls?: boolean } = {}
+  options: { tls?: boolean; host?: string; port?: number } = {}
 ): Promise<Backend> {
+  const { host = '127.0.0.1' } = options
   const peers: Peer[] = []
   const take = (socket: Socket): void => {
     const peer = new Peer(socket)
@@ -49,8 +50,8 @@ export async function backend(
   const server = options.tls
     ? createTlsServer({ ...certificate, allowHalfOpen: true }, take)
     : createServer({ allowHalfOpen: true }, take)
-  const port = await listen(t, server)
-  return { port, address: `127.0.0.1:${port}`, peers, server }
+  const port = await listen(t, server, host, options.port)
+  return { port, address: `${host}:${port}`, peers, server }
 }
 
 /** Reads a handshake and takes it, with `text` right behind the 101. */
