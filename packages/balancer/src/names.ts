@@ -19,9 +19,9 @@ class Name {
   readonly #host: string
   readonly #changed: () => void
   readonly #failed: (error: RingwayError) => void
+  readonly #end = new AbortController()
   #timer: NodeJS.Timeout | undefined
   #isFailing = false
-  #stopped = false
 
   constructor(host: string, changed: () => void, failed: (error: RingwayError) => void) {
     this.#host = host
@@ -30,25 +30,27 @@ class Name {
     this.first = this.#look()
   }
 
+  /** It isn't looked up any more, and who waits for the first look-up waits no longer. */
   stop(): void {
-    this.#stopped = true
+    this.#end.abort()
     clearTimeout(this.#timer)
   }
 
   async #look(): Promise<void> {
+    const { signal } = this.#end
     try {
-      const found = await within(dns.promises.lookup(this.#host, { all: true }), TIMEOUT)
-      if (this.#stopped) return
+      const found = await within(dns.promises.lookup(this.#host, { all: true }), TIMEOUT, signal)
+      if (signal.aborted) return
       this.#isFailing = false
       const before = this.addresses?.join()
       this.addresses = [...new Set(found.map(({ address }) => address))].toSorted()
       if (this.addresses.join() !== before) this.#changed()
     } catch (error) {
-      if (this.#stopped) return
+      if (signal.aborted) return
       this.#fail(error)
     }
     // Who heard of it may have ended it all.
-    if (this.#stopped) return
+    if (signal.aborted) return
     const pause = this.addresses === undefined ? FIRST_INTERVAL : INTERVAL
     this.#timer = setTimeout(() => void this.#look(), pause)
     this.#timer.unref()
@@ -107,15 +109,19 @@ export class Names {
   }
 }
 
-async function within<T>(promise: Promise<T>, limit: number): Promise<T> {
+async function within<T>(promise: Promise<T>, limit: number, signal: AbortSignal): Promise<T> {
   let timer: NodeJS.Timeout | undefined
-  const expired = new Promise<never>((_, reject) => {
+  let stop!: () => void
+  const over = new Promise<never>((_, reject) => {
+    stop = () => reject(signal.reason as Error)
+    signal.addEventListener('abort', stop)
     timer = setTimeout(() => reject(new Error(`no answer within ${limit} ms`)), limit)
     timer.unref()
   })
   try {
-    return await Promise.race([promise, expired])
+    return await Promise.race([promise, over])
   } finally {
     clearTimeout(timer)
+    signal.removeEventListener('abort', stop)
   }
 }

@@ -211,6 +211,19 @@ test('disposal ends the wait for the first look-up, and nothing is looked up any
   assert.equal(asked.length, 1)
 })
 
+test('a name that goes while its first look-up is under way holds nobody up', async t => {
+  const time = clock(t)
+  const { names, asked } = resolver(t, { 'sre1.test': new Promise(() => {}) })
+  const set = upstream(t, { servers: ['sre1.test:80', '10.0.0.9:80'] })
+  const waiting = acquired(set, 'x')
+  void set.setServers(['10.0.0.9:80'])
+  assert.equal((await waiting).server.id, '10.0.0.9:80')
+  names['sre1.test'] = ['10.0.0.1']
+  time.advance(100_000)
+  await settle()
+  assert.equal(asked.length, 1)
+})
+
 test('a name that joins by setServers is looked up then, and one that goes is not any more', async t => {
   const time = clock(t)
   const { names, asked } = resolver(t, { 'sre1.test': ['10.0.0.1'], 'sre2.test': ['10.0.0.2'] })
