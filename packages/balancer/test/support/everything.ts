@@ -145,8 +145,8 @@ if (what === 'disposes') {
   end.abort()
   await Promise.all([set, asked, ...probed].map(async each => each[Symbol.asyncDispose]()))
   await Promise.all([waiting, asking, ...lists])
-  // The end of a timer is told in the turn after.
-  await new Promise(setImmediate)
+  // The ends of timers and sockets are told behind the immediates of the turn after.
+  for (let turn = 0; turn < 2; turn++) await new Promise(setImmediate)
   write({
     timers: timers.size,
     sockets: openSockets().filter(socket => !socketsBefore.includes(socket)),
