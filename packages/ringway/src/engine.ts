@@ -82,7 +82,7 @@ export class Engine {
     this.upstream = new Upstream(config.upstream, 'upstream')
     this.timeouts = config.timeouts
     const { read, send, linger } = config.timeouts
-    this.splice = { read, send, linger, watch: config.watch }
+    this.splice = { read, send, linger, watch: config.watch, sharedReads: config.sharedReads }
     this.log = config.log
     this.pools = new Pools(config.timeouts)
     this.upstream.on('server:removed', server => this.pools.remove(server))

@@ -47,6 +47,11 @@ export interface GatewayOptions {
    * lost. No byte that passes is changed. Default false: clients see a FIN or a reset, so 1006.
    */
   readonly watch?: boolean
+  /**
+   * Whether tunnels of plain sockets read into one buffer that all of them share, where this Node has what that needs.
+   * Default true; false takes Node's streams, as TLS does anyway.
+   */
+  readonly sharedReads?: boolean
   /** Where lines go. Default: errors to stderr, all else nowhere. */
   readonly log?: Log
 }
@@ -57,6 +62,7 @@ export interface Config {
   readonly key: KeyFunction
   readonly timeouts: Required<Timeouts>
   readonly watch: boolean
+  readonly sharedReads: boolean
   readonly log: Log
 }
 
@@ -71,7 +77,7 @@ const STDERR: Log = {
 
 /** @throws ConfigError that names the first bad option; those of the upstream are checked by the upstream */
 export function checkOptions(options: GatewayOptions): Config {
-  const fields = new Fields(options, '', ['upstream', 'timeouts', 'watch', 'log'])
+  const fields = new Fields(options, '', ['upstream', 'timeouts', 'watch', 'sharedReads', 'log'])
   if (!fields.has('upstream')) throw fields.error('upstream', 'must be given, with at least one server')
   // The rest of the upstream's fields is the balancer's to check.
   const upstream = new Fields(options.upstream, 'upstream', Object.keys(options.upstream ?? {}))
@@ -103,6 +109,7 @@ export function checkOptions(options: GatewayOptions): Config {
       linger: times.milliseconds('linger', 5_000, 1)
     },
     watch: fields.boolean('watch', false),
+    sharedReads: fields.boolean('sharedReads', true),
     log: log as Log
   }
 }

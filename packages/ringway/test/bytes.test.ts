@@ -28,12 +28,14 @@ async function pass(from: WebSocket, to: WebSocket): Promise<void> {
   assert.deepEqual(got, sent.map(sha256))
 }
 
-for (const tls of [false, true]) {
-  const front = tls ? ' over TLS' : ''
-
+for (const { front, tls, sharedReads } of [
+  { front: '', tls: false, sharedReads: true },
+  { front: ' by streams', tls: false, sharedReads: false },
+  { front: ' over TLS', tls: true, sharedReads: true }
+]) {
   test(`random messages of 0 to 8 MiB pass both ways at once through ws${front}`, async t => {
     const { port, webSockets } = await webSocketServer(t, 'a')
-    const gate = await host(t, [`127.0.0.1:${port}`], {}, { tls })
+    const gate = await host(t, [`127.0.0.1:${port}`], { sharedReads }, { tls })
     const joined = once(webSockets, 'connection') as Promise<[WebSocket]>
     const client = new WebSocket(`${tls ? 'wss' : 'ws'}://127.0.0.1:${gate.port}/`, {
       rejectUnauthorized: false
@@ -51,7 +53,7 @@ for (const tls of [false, true]) {
       await accept(peer)
       peer.socket.end(Buffer.concat(fromBackend))
     })
-    const gate = await host(t, [address], {}, { tls })
+    const gate = await host(t, [address], { sharedReads }, { tls })
     const client = await tunnel(t, gate.port, { tls })
     const fromClient = SIZES.map(size => randomBytes(size))
     client.socket.end(Buffer.concat(fromClient))
@@ -67,7 +69,7 @@ for (const tls of [false, true]) {
       await peer.rest()
       peer.socket.end(late)
     })
-    const gate = await host(t, [address], {}, { tls })
+    const gate = await host(t, [address], { sharedReads }, { tls })
     const client = await tunnel(t, gate.port, { tls })
     client.socket.end('that is all')
     assert.equal(sha256(await client.rest()), sha256(late))

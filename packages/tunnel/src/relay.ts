@@ -1,11 +1,15 @@
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { closeFrame, FrameTracker } from './frames.ts'
+import { canShare, keepLent, lend, shareReads, unshareReads } from './shared-read.ts'
+
+const NOTHING: Buffer = Buffer.alloc(0)
 
 /**
- * One direction of a splice over plain streams: what comes from one side is written to the other, and reading
- * stops while the other takes no more. Holds at most what the two streams' own buffers hold.
+ * One direction of a splice: what comes from one side is written to the other, and reading stops while the other takes no
+ * more. Between plain sockets all reads share one buffer. Holds at most what the two streams' own buffers hold, and one read.
  */
-export class StreamRelay {
+export class Relay {
   /** Bytes taken from the source so far. */
   bytes = 0
   /** Whether the source has said its last (FIN). */
@@ -17,6 +21,7 @@ export class StreamRelay {
   readonly #isMasked: boolean
   /** What is said at the next frame border, and what follows then. */
   #parting: { readonly farewell: Buffer; readonly done: () => void } | undefined
+  readonly #isShared: boolean
   #stopped = false
   #seenBytes = 0
   #seenWaiting = 0
@@ -30,23 +35,36 @@ export class StreamRelay {
    * @param to - the destination; never ended here
    * @param onEnd - called once, when the source has ended
    * @param watched - follows the frames that pass: those of which side. Default: nobody does
+   * @param shares - whether reads may be shared. Default: true
    */
-  constructor(from: Duplex, to: Duplex, onEnd: () => void, watched?: 'client' | 'backend') {
+  constructor(
+    from: Duplex,
+    to: Duplex,
+    onEnd: () => void,
+    watched: 'client' | 'backend' | undefined,
+    shares: boolean
+  ) {
     this.#from = from
     this.#to = to
     this.#onEnd = onEnd
     this.#frames = watched && new FrameTracker()
     this.#isMasked = watched === 'client'
+    this.#isShared = shares && canShare(from) && canShare(to)
   }
 
   /** @param head - bytes of the source that were read before the splice, written first */
   start(head: Buffer): void {
-    this.#from.on('data', this.#read).on('end', this.#end)
-    this.#to.on('drain', this.#drained)
+    const from = this.#from.on('end', this.#end)
     if (head.length > 0) this.#read(head)
-    if (this.#from.readableEnded) this.#end()
-    else if (this.#to.writableNeedDrain) this.#from.pause()
-    else this.#from.resume()
+    this.#to.on('drain', this.#drained)
+    if (this.#isShared) {
+      const held = readAll(from)
+      if (held.length > 0) this.#read(held)
+      shareReads(from as Socket, this.#readShared)
+    } else from.on('data', this.#read)
+    if (from.readableEnded) this.#end()
+    else if (this.waiting > 0 && this.#to.writableNeedDrain) from.pause()
+    else from.resume()
   }
 
   /** Bytes that wait because the destination takes none. */
@@ -106,14 +124,28 @@ export class StreamRelay {
     this.#stopped = true
     this.#from.off('data', this.#read).off('end', this.#end).pause()
     this.#to.off('drain', this.#drained)
+    if (this.#isShared && !this.#from.destroyed) unshareReads(this.#from as Socket)
+  }
+
+  readonly #readShared = (bytes: Buffer): boolean => {
+    const isFree = this.waiting === 0
+    this.#read(isFree ? lend(bytes) : Buffer.from(bytes))
+    // Called back when all before it is with the kernel, or the side is gone.
+    if (isFree && this.waiting > 0 && this.#to.writable) this.#to.write(NOTHING, keepLent())
+    return true
   }
 
   readonly #read = (chunk: Buffer): void => {
     if (!this.#to.writable) return // closing, or gone: the source is only read to see its end
     if (this.#parting !== undefined) return this.#readLast(chunk, this.#parting)
     this.#frames?.track(chunk)
+    this.#pass(chunk)
+  }
+
+  #pass(chunk: Buffer): void {
     this.bytes += chunk.length
-    if (!this.#to.write(chunk)) this.#from.pause()
+    // What the kernel took at once may be more than a stream would hold, and is no reason to wait.
+    if (!this.#to.write(chunk) && this.waiting > 0) this.#from.pause()
   }
 
   /** The frame that is half through passes, then ours. */
@@ -121,8 +153,7 @@ export class StreamRelay {
     const frames = this.#frames!
     const border = frames.trackToBorder(chunk)
     const last = border < 0 ? chunk : chunk.subarray(0, border)
-    this.bytes += last.length
-    if (!this.#to.write(last)) this.#from.pause()
+    this.#pass(last)
     if (border < 0 && !frames.isLost) return
     this.#parting = undefined
     this.say(farewell)
@@ -138,4 +169,13 @@ export class StreamRelay {
     this.ended = true
     this.#onEnd()
   }
+}
+
+/** What a stream holds. */
+export function readAll(stream: Duplex): Buffer {
+  const chunks: Buffer[] = []
+  for (let chunk = stream.read() as Buffer | null; chunk !== null; chunk = stream.read() as Buffer | null) {
+    chunks.push(chunk)
+  }
+  return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
 }

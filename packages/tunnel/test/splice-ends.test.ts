@@ -8,10 +8,19 @@ import { connect } from 'node:tls'
 import { Splice } from '@ringway/tunnel'
 import { receive } from './support/bytes.ts'
 import { headers } from './support/handshake.ts'
-import { backendLeg, certificate, clientLeg, closed, flood, rst, scene } from './support/sockets.ts'
+import {
+  backendLeg,
+  certificate,
+  clientLeg,
+  closed,
+  flood,
+  rst,
+  scene,
+  sharedReads
+} from './support/sockets.ts'
 import { noSocketLeft, still, until } from './support/waiting.ts'
 
-const OFF = { read: 0, send: 0, linger: 0 }
+const OFF = { read: 0, send: 0, linger: 0, sharedReads }
 const SIDES = [
   ['client', 'backend'],
   ['backend', 'client']

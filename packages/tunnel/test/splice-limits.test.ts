@@ -4,10 +4,10 @@ import { once } from 'node:events'
 import { test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import type { Kind, Scene } from './support/sockets.ts'
-import { closed, flood, scene } from './support/sockets.ts'
+import { closed, flood, scene, sharedReads } from './support/sockets.ts'
 import { noSocketLeft, still, until } from './support/waiting.ts'
 
-const OFF = { read: 0, send: 0, linger: 0 }
+const OFF = { read: 0, send: 0, linger: 0, sharedReads }
 const CHUNK = randomBytes(65_536)
 
 /** Bytes that a process holds for one direction. */

@@ -5,11 +5,11 @@ import { test } from 'node:test'
 import { clearInterval, setInterval } from 'node:timers'
 import { randomFrom } from './support/bytes.ts'
 import type { Scene } from './support/sockets.ts'
-import { closed, flood, rst, scene } from './support/sockets.ts'
+import { closed, flood, rst, scene, sharedReads } from './support/sockets.ts'
 import { noSocketLeft, still, until } from './support/waiting.ts'
 
 /** No limit ever: what ends here, ends by the reset alone. */
-const OFF = { read: 0, send: 0, linger: 0 }
+const OFF = { read: 0, send: 0, linger: 0, sharedReads }
 const CHUNK = randomBytes(65_536)
 
 const SIDES = [

@@ -5,10 +5,10 @@ import { test } from 'node:test'
 import { Splice } from '@ringway/tunnel'
 import { digest, randomFrom, receive, send } from './support/bytes.ts'
 import type { Kind } from './support/sockets.ts'
-import { flood, rst, scene } from './support/sockets.ts'
+import { flood, rst, scene, sharedReads } from './support/sockets.ts'
 import { still, until } from './support/waiting.ts'
 
-const OFF = { read: 0, send: 0, linger: 0 }
+const OFF = { read: 0, send: 0, linger: 0, sharedReads }
 const ENDED = { code: 'ERR_RINGWAY_TUNNEL_ENDED', retryable: false }
 
 function byHand(from: Socket, to: Socket, rest: Buffer): void {

@@ -13,6 +13,9 @@ import { dial, Splice } from '@ringway/tunnel'
 
 export type Kind = 'tcp' | 'tls' | 'unix'
 
+/** Whether splices of plain sockets share their reads here, as they do by default: `by-streams.test.ts` says no. */
+export const sharedReads: boolean = process.env['RINGWAY_TEST_STREAMS'] === undefined
+
 function fixture(name: string): string {
   return readFileSync(new URL(`../../../test/fixtures/${name}`, import.meta.url), 'latin1')
 }
@@ -117,7 +120,7 @@ export async function scene(t: TestContext, options: SceneOptions = {}): Promise
     clientLeg(t, options.client ?? 'tcp'),
     backendLeg(t, options.backend ?? 'tcp')
   ])
-  const splice = new Splice(client.ours, behind.ours, options.glued, options)
+  const splice = new Splice(client.ours, behind.ours, options.glued, { sharedReads, ...options })
   return {
     client: client.peer,
     backend: behind.peer,
