@@ -21,14 +21,11 @@ export class Budget {
     this.#counts.add(1, 0)
   }
 
-  /** A request is sent once more. */
-  repeated(): void {
-    this.#counts.add(0, 1)
-  }
-
-  /** Whether one more may be sent again. */
-  allows(): boolean {
+  /** Takes one repetition, if there is one left. */
+  take(): boolean {
     const { all, marked } = this.#counts.sum()
-    return marked < all * this.#options.share + this.#options.floor * WINDOW
+    const isLeft = marked < all * this.#options.share + this.#options.floor * WINDOW
+    if (isLeft) this.#counts.add(0, 1)
+    return isLeft
   }
 }

@@ -202,6 +202,11 @@ export class Health {
     this.#putMark('outlier', time)
   }
 
+  /** It is no longer one of too many that do worse than the others. */
+  pardon(reason: Reason): void {
+    if (this.isEjected) this.#clearMark(reason)
+  }
+
   /**
    * A probe ended.
    *

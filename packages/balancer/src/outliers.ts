@@ -1,4 +1,5 @@
 import { Counts } from './counts.ts'
+import type { Reason } from './health.ts'
 import type { OutlierOptions } from './options.ts'
 import type { Server } from './server.ts'
 
@@ -59,6 +60,14 @@ export class Outliers {
     const track = this.#track(server)
     track.counts.add(0, 1)
     if (this.#isWorse(server, track)) this.#eject(server, track)
+  }
+
+  /** The set has changed: those that are out beyond the share of what is left are back, the first of the list first. */
+  pardon(reason: Reason): void {
+    const servers = this.#servers()
+    const ejected = servers.filter(({ isEjected }) => isEjected)
+    const allowed = servers.length === 1 ? 0 : servers.length * this.#options.maxEjectedShare
+    while (ejected.length > allowed) ejected.shift()!.pardon(reason)
   }
 
   /** Whether its share of failures is so much larger than that of all others together, where both have enough tries. */

@@ -1,4 +1,5 @@
 import type { HealthConfig } from './probes/config.ts'
+import { LONGEST_TIMER } from './wait.ts'
 
 /** How one probe went. */
 export interface ProbeReport {
@@ -98,7 +99,8 @@ export class Probe {
   /** ± 10 %, new each time, so that gateways that happen to be in step don't stay so. */
   #pause(): number {
     const { interval, downInterval } = this.#times
-    return (this.#server.probedDown ? downInterval : interval) * (0.9 + Math.random() * 0.2)
+    const pause = (this.#server.probedDown ? downInterval : interval) * (0.9 + Math.random() * 0.2)
+    return Math.min(pause, LONGEST_TIMER)
   }
 }
 

@@ -58,6 +58,7 @@ export class Recalls {
     follow()
     this.#ask(batch, now)
     return lease => {
+      if (!plan.isWanted()) return
       batch.leases?.push(lease)
       follow()
     }
@@ -92,7 +93,11 @@ export class Recalls {
     while (batch.asked < Math.min(due, leases.length)) recall(leases[batch.asked++]!, plan, false)
     if (now >= endsAt) for (const lease of leases) recall(lease, plan, true)
     const isDone = now >= endsAt || (endsAt === Infinity && batch.asked === leases.length)
-    if (isDone) this.#batches.delete(batch)
+    if (!isDone) return
+    this.#batches.delete(batch)
+    // One more may join, long after these have ended.
+    batch.leases = []
+    batch.asked = 0
   }
 }
 

@@ -292,6 +292,11 @@ export class Server implements UpstreamServer {
     this.#health.eject(time)
   }
 
+  /** It is back in use, though it was taken out for doing worse. */
+  pardon(reason: Reason): void {
+    this.#health.pardon(reason)
+  }
+
   /** A probe ended. `startedAt` is of the monotonic clock. */
   probed(report: ProbeReport, startedAt: number): void {
     this.#lastProbe = report

@@ -15,14 +15,14 @@ export class Tries {
   readonly #retry: RetryConfig
   readonly #budget: Budget | undefined
   readonly #tried = new Set<UpstreamServer>()
-  readonly #deadline: number
+  /** Of the monotonic clock; unknown before the first try. */
+  #deadline = Infinity
 
   /** @internal */
   constructor(acquire: Acquire, retry: RetryConfig, budget: Budget | undefined) {
     this.#acquire = acquire
     this.#retry = retry
     this.#budget = budget
-    this.#deadline = retry.total === 0 ? Infinity : performance.now() + retry.total
   }
 
   /**
@@ -32,13 +32,21 @@ export class Tries {
    * @param sent - whether the last try had sent the request to its server, so that this one repeats it. Default: false
    */
   async next(sent = false): Promise<Lease | undefined> {
+    const { tries, total } = this.#retry
     const isFirst = this.#tried.size === 0
     if (isFirst) this.#budget?.requested()
-    else if (this.#tried.size >= this.#retry.tries || performance.now() >= this.#deadline) return undefined
-    else if (sent && this.#budget?.allows() === false) return undefined
+    else if (this.#tried.size >= tries || performance.now() >= this.#deadline) return undefined
+    // Counted before the wait for a place, or all who wait would be allowed by what was left for one.
+    else if (sent && this.#budget?.take() === false) return undefined
     const lease = await this.#acquire(this.#tried)
     if (lease === undefined) return undefined
-    if (sent && !isFirst) this.#budget?.repeated()
+    const now = performance.now()
+    // It may have waited for its place.
+    if (now >= this.#deadline) {
+      lease.settle('cancelled')
+      return undefined
+    }
+    if (isFirst && total > 0) this.#deadline = now + total
     this.#tried.add(lease.server)
     return lease
   }

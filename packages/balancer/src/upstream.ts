@@ -66,6 +66,8 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
   readonly #names: Names
   readonly #recalls = new Recalls()
   readonly #departures = new Departures(this.#recalls)
+  /** What asks one more tunnel to end: of a server that was down, and of those that strayed from an id, last. */
+  readonly #joins = new Map<Server | string, (lease: ServerLease) => void>()
   readonly #queue: Queue
   readonly #budget: Budget | undefined
   /** The servers as they are listed, with names for addresses. */
@@ -263,7 +265,11 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
       // Where all that could take it are slow to start, one of them has to.
       if (server !== undefined) return server
     }
-    return this.#set.choose(key, isUsable, true)
+    // Who has no server of its own has no reason to wait where another one has a place.
+    const free = this.#set.isKeyed(key)
+      ? undefined
+      : this.#set.choose(key, each => isUsable(each) && each.hasPlace, false)
+    return free ?? this.#set.choose(key, isUsable, true)
   }
 
   /** Numbers of 0 to 1 that are even in each stretch of them: multiples of the golden ratio. */
@@ -309,7 +315,7 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
       load: this.#load,
       ramping: this.#ramping,
       outliers: outliers && new Outliers(outliers, () => this.#set.servers),
-      opened: (server, lease) => this.#departures.opened(server, lease),
+      opened: (server, lease) => this.#opened(server, lease),
       freed: server => this.#freed(server),
       moved: (server, from, to, reason) => this.#moved(server, from, to, reason)
     }
@@ -368,6 +374,7 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
       server.leave(reason)
     }
     for (const server of gone) this.#freed(server)
+    this.#around.outliers?.pardon(reason)
     this.#untold = undefined
     this.#followNames()
     this.#followProbes()
@@ -410,12 +417,22 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     }
   }
 
+  /** A tunnel has opened whose handshake may have begun before others like it were asked to end: so must it. */
+  #opened(server: Server, lease: ServerLease): void {
+    this.#departures.opened(server, lease)
+    this.#joins.get(server)?.(lease)
+    if (lease.strayedFrom !== undefined) this.#joins.get(lease.strayedFrom)?.(lease)
+  }
+
   #freed(server: Server): void {
     if (this.#untold === undefined) {
       if (server.wasFull) this.#queue.turnAll()
       else this.#queue.turn(server)
     }
-    if (server.load === 0 && this.#departures.emptied(server)) server.emptied()
+    if (server.load > 0 || !this.#departures.emptied(server)) return
+    this.#joins.delete(server)
+    this.#joins.delete(server.id)
+    server.emptied()
   }
 
   #moved(server: Server, from: ServerState, to: ServerState, reason: Reason): void {
@@ -433,15 +450,17 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
 
   #recallFrom(server: Server): void {
     const { spread } = this.#config
-    this.#recalls.begin({
+    const join = this.#recalls.begin({
       leases: () => server.tunnels,
       reason: 'down',
       code: 1012,
       delay: 0,
       spread,
       deadline: Infinity,
-      isWanted: () => !server.isWell
+      // In a panic it is used all the same.
+      isWanted: () => !server.isWell && !this.#panic
     })
+    this.#joins.set(server, join)
   }
 
   #recallTo(home: Server): void {
@@ -450,7 +469,7 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
       this.#set.servers.flatMap(server =>
         [...server.tunnels].filter(({ strayedFrom }) => strayedFrom === home.id)
       )
-    this.#recalls.begin({
+    const join = this.#recalls.begin({
       leases: strayed,
       reason: 'rebalance',
       code: 1012,
@@ -459,6 +478,7 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
       deadline: Infinity,
       isWanted: () => home.isWell
     })
+    this.#joins.set(home.id, join)
   }
 
   #checkPanic(): void {

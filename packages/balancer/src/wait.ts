@@ -1,3 +1,6 @@
+/** Milliseconds. A timer that should wait longer is over at once. */
+export const LONGEST_TIMER: number = 2 ** 31 - 1
+
 /**
  * Waits for a promise that never rejects.
  *

@@ -160,3 +160,50 @@ test('without a budget all may be sent again', async t => {
     ;(await tries.next(true))!.settle('failed')
   }
 })
+
+test('of those who wait for a place to be sent again no more are allowed than the budget has', async t => {
+  const retry = { budget: { share: 0, floor: 1 } }
+  const set = upstream(t, { servers: ['a:80', 'b:80'], maxFails: 0, pendingHandshakes: 1, retry })
+  const all = await Promise.all(
+    Array.from({ length: 100 }, async () => {
+      const tries = set.tries('x')
+      ;(await tries.next())!.settle('failed')
+      return tries
+    })
+  )
+  const held = [await acquired(set, 'x'), await acquired(set, 'x', [set.order('x')[0]!])]
+  let repeated = 0
+  const again = all.map(async tries => {
+    const lease = await tries.next(true)
+    if (lease === undefined) return
+    repeated++
+    lease.settle('failed')
+  })
+  assert.equal(set.stats().waiting, 10)
+  for (const lease of held) lease.settle('cancelled')
+  await Promise.all(again)
+  assert.equal(repeated, 10)
+})
+
+test('retry.total counts from the first try, and a try that had to wait until it is over does not begin', async t => {
+  const time = clock(t)
+  const retry = { total: 100 }
+  const set = upstream(t, { servers: primaries, maxFails: 0, pendingHandshakes: 1, retry })
+  const [first, second] = set.order('x') as [UpstreamServer, UpstreamServer]
+  const held = await acquired(set, 'x')
+  const tries = set.tries('x')
+  const waiting = tries.next()
+  time.advance(1000)
+  held.settle('cancelled')
+  const lease = (await waiting)!
+  assert.equal(lease.server, first)
+  const full = await acquired(set, 'x', [first])
+  assert.equal(full.server, second)
+  lease.settle('failed')
+  const next = tries.next()
+  assert.equal(set.stats().waiting, 1)
+  time.advance(100)
+  full.settle('cancelled')
+  assert.equal(await next, undefined)
+  assert.equal(second.handshakes, 0)
+})

@@ -312,6 +312,10 @@ class Run {
         model.look()
       }
     }
+    const followed = listed.map(({ id }) => this.#inSet().find(each => each.listed.id === id)!)
+    const ejected = followed.filter(each => each.ejected)
+    const allowed = listed.length === 1 ? 0 : listed.length * this.#rules.maxEjectedShare
+    while (ejected.length > allowed) ejected.shift()!.pardon()
   }
 
   /** Whom a key goes to. */

@@ -3,7 +3,7 @@ import test from 'node:test'
 import type { TestContext } from 'node:test'
 
 import type { Outcome, OutlierOptions, Upstream, UpstreamOptions, UpstreamServer } from '../src/index.ts'
-import { acquired, clock, moves, tryOn, upstream } from './support/upstream.ts'
+import { acquired, clock, located, moves, tryOn, upstream } from './support/upstream.ts'
 
 const servers = ['a:80', 'b:80', 'c:80', 'd:80']
 
@@ -266,4 +266,19 @@ test('the time that an outlier waits for its trial is none in which it does well
   assert.deepEqual(list, ['down a:80 outlier'])
   time.advance(1)
   assert.deepEqual(list, ['down a:80 outlier', 'probation a:80 expired'])
+})
+
+test('when the set shrinks, those that are out beyond the share of what is left are back', async t => {
+  clock(t)
+  const set = outlying(t, { consecutive: 1 })
+  const list = moves(set)
+  await tries(set, 'a:80', 'failed')
+  await tries(set, 'b:80', 'failed')
+  assert.deepEqual(ejected(set), ['a:80', 'b:80'])
+  list.length = 0
+  void set.setServers(located(['a:80', 'b:80']))
+  assert.deepEqual(ejected(set), ['b:80'])
+  assert.ok(list.includes('up a:80 operator'))
+  void set.setServers(located(['b:80']))
+  assert.deepEqual(ejected(set), [])
 })

@@ -135,3 +135,10 @@ test('whatever a check throws becomes a report', async () => {
   }
   clearInterval(open)
 })
+
+test('the longest interval is not over at once, as it would be if the jitter made it longer than a timer can wait', async t => {
+  const longest = 2 ** 31 - 1
+  for (const pause of (await pauses(t, { interval: longest, downInterval: longest }, 50)).slice(1)) {
+    assert.ok(pause >= longest * 0.9 && pause <= longest, String(pause))
+  }
+})

@@ -214,3 +214,13 @@ test('3000 clients of three servers, one of which dies: no server has more hands
     [0, 0, 0]
   )
 })
+
+test('who has no key does not wait for one server while another has a place', async t => {
+  const set = upstream(t, { servers: ['a:80', 'b:80'], pendingHandshakes: 1 })
+  const hangs = await acquired(set)
+  for (let i = 0; i < 10; i++) {
+    const lease = await acquired(set)
+    assert.notEqual(lease.server, hangs.server)
+    lease.opened()
+  }
+})

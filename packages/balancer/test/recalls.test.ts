@@ -7,6 +7,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { boundedLoad, ketama } from '@ringway/core'
 
 import type { Lease, Recall, Upstream, UpstreamOptions } from '../src/index.ts'
+import type { Server } from '../src/server.ts'
 import { acquired, clock, located, moves, tryOn, upstream } from './support/upstream.ts'
 
 const servers = ['a:80', 'b:80', 'c:80']
@@ -296,4 +297,39 @@ test('a listener of server:draining finds the change already done', async t => {
   ;(await acquired(set, 'x', set.servers.slice(1))).opened()
   void set.drain('a:80')
   await told
+})
+
+test('a strayed handshake whose tunnel opens when its own server is back already is asked too', async t => {
+  const time = clock(t)
+  const set = upstream(t, { servers, failTimeout: 1000, rebalance: 'close', spread: 100 })
+  const key = keys.find(each => set.order(each)[0]!.id === 'a:80')!
+  await tryOn(set, 'a:80', 'failed')
+  const strayed = await acquired(set, key)
+  time.advance(1000)
+  await tryOn(set, 'a:80', 'ok')
+  time.advance(1000)
+  const asked: string[] = []
+  strayed.opened(({ reason }) => void asked.push(reason))
+  time.advance(20)
+  assert.deepEqual(asked, ['rebalance'])
+})
+
+test('who was on its way to a server that is down by probes is asked as soon as its tunnel opens', async t => {
+  const time = clock(t)
+  const health = { type: 'tcp', interval: 1_000_000, fall: 1 } as const
+  const set = upstream(t, { servers, health, onDown: 'close', spread: 100 })
+  const lease = await acquired(set, 'x')
+  const asked: string[] = []
+  ;(lease.server as Server).probed({ ok: false, at: 0, took: 0 }, performance.now())
+  time.advance(1000)
+  lease.opened(({ reason }) => void asked.push(reason))
+  time.advance(20)
+  assert.deepEqual(asked, ['down'])
+  // Not so once it is back.
+  ;(lease.server as Server).probed({ ok: true, at: 0, took: 0 }, performance.now())
+  ;(lease.server as Server).probed({ ok: true, at: 0, took: 0 }, performance.now())
+  const others = set.servers.filter(server => server !== lease.server)
+  ;(await acquired(set, 'x', others)).opened(({ reason }) => void asked.push(reason))
+  time.advance(1000)
+  assert.deepEqual(asked, ['down'])
 })

@@ -189,6 +189,12 @@ export class ModelServer {
     return true
   }
 
+  /** The set has changed, and too many of what is left are out. */
+  pardon(): void {
+    this.#back()
+    this.look()
+  }
+
   #takeOut(why: 'failures' | 'outlier', until: number): void {
     this.#out = { since: this.#now(), until, why }
     this.#outs++
