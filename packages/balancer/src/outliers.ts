@@ -64,10 +64,14 @@ export class Outliers {
 
   /** The set has changed: those that are out beyond the share of what is left are back, the first of the list first. */
   pardon(reason: Reason): void {
-    const servers = this.#servers()
-    const ejected = servers.filter(({ isEjected }) => isEjected)
-    const allowed = servers.length === 1 ? 0 : servers.length * this.#options.maxEjectedShare
-    while (ejected.length > allowed) ejected.shift()!.pardon(reason)
+    const ejected = this.#servers().filter(({ isEjected }) => isEjected)
+    while (ejected.length > this.#mostEjected) ejected.shift()!.pardon(reason)
+  }
+
+  /** So many may be out. One alone does worse than nobody. */
+  get #mostEjected(): number {
+    const { length } = this.#servers()
+    return length === 1 ? 0 : length * this.#options.maxEjectedShare
   }
 
   /** Whether its share of failures is so much larger than that of all others together, where both have enough tries. */
@@ -88,12 +92,9 @@ export class Outliers {
 
   #eject(server: Server, track: Track): boolean {
     if (server.state === 'down' || !server.isWanted) return false
-    const { time, maxTime, maxEjectedShare } = this.#options
-    const servers = this.#servers()
-    // Worse than whom?
-    if (servers.length === 1) return false
-    const ejected = servers.filter(each => each.isEjected && each !== server).length
-    if (ejected + 1 > servers.length * maxEjectedShare) return false
+    const { time, maxTime } = this.#options
+    const ejected = this.#servers().filter(each => each.isEjected && each !== server).length
+    if (ejected + 1 > this.#mostEjected) return false
 
     const now = performance.now()
     // Each time that it did well for as long as a first ejection takes one off.

@@ -1,5 +1,5 @@
 import type { HealthConfig } from './probes/config.ts'
-import { LONGEST_TIMER } from './wait.ts'
+import { jittered } from './wait.ts'
 
 /** How one probe went. */
 export interface ProbeReport {
@@ -99,8 +99,7 @@ export class Probe {
   /** ± 10 %, new each time, so that gateways that happen to be in step don't stay so. */
   #pause(): number {
     const { interval, downInterval } = this.#times
-    const pause = (this.#server.probedDown ? downInterval : interval) * (0.9 + Math.random() * 0.2)
-    return Math.min(pause, LONGEST_TIMER)
+    return jittered(this.#server.probedDown ? downInterval : interval, 0.9, 1.1)
   }
 }
 

@@ -1,5 +1,10 @@
 /** Milliseconds. A timer that should wait longer is over at once. */
-export const LONGEST_TIMER: number = 2 ** 31 - 1
+const LONGEST_TIMER = 2 ** 31 - 1
+
+/** So many milliseconds times a number between these two, another one each time, so that gateways don't wait in step. */
+export function jittered(milliseconds: number, least: number, most: number): number {
+  return Math.min(milliseconds * (least + Math.random() * (most - least)), LONGEST_TIMER)
+}
 
 /**
  * Waits for a promise that never rejects.

@@ -10,7 +10,7 @@ import { checkHooks } from './hooks.ts'
 import { checkList } from './list.ts'
 import { watchSource } from './watch.ts'
 import type { Source } from './watch.ts'
-import { LONGEST_TIMER } from '../wait.ts'
+import { jittered } from '../wait.ts'
 
 /** How names are resolved, whatever their records. */
 export interface DnsSettings extends DiscoveryHooks {
@@ -95,11 +95,11 @@ export function fromDns(options: DnsOptions): Discovery {
     async read(signal) {
       const { servers, ttl } = await find({ resolvers: resolvers ?? systemResolvers(), timeout }, signal)
       const kept = Math.min(Math.max(ttl * 1000, minTtl), maxTtl)
-      return { servers: checkList(servers), next: Math.min(kept * (1 + Math.random() * 0.1), LONGEST_TIMER) }
+      return { servers: checkList(servers), next: jittered(kept, 1, 1.1) }
     },
     retry(failures) {
       const delay = Math.min(minTtl * 2 ** (failures - 1), maxTtl, LONGEST_RETRY)
-      return delay * (0.5 + Math.random() * 0.5)
+      return jittered(delay, 0.5, 1)
     }
   }
   const discovery: Discovery = {

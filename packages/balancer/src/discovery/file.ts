@@ -13,7 +13,7 @@ import { checkHooks } from './hooks.ts'
 import { checkList } from './list.ts'
 import { watchSource } from './watch.ts'
 import type { Source } from './watch.ts'
-import { LONGEST_TIMER } from '../wait.ts'
+import { jittered } from '../wait.ts'
 
 /** How a file of servers is watched. */
 export interface FileOptions extends DiscoveryHooks {
@@ -115,7 +115,7 @@ class ServersFile implements Source {
   }
 
   #next(): number {
-    return Math.min(this.#poll * (0.9 + Math.random() * 0.2), LONGEST_TIMER)
+    return jittered(this.#poll, 0.9, 1.1)
   }
 
   /** Renews `#good`, or says what is wrong and what was seen, so that two looks can be compared. */
