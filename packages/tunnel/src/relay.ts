@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { closeFrame, FrameTracker } from './frames.ts'
-import { canShare, keepLent, lend, shareReads, unshareReads } from './shared-read.ts'
+import { keepLent, lend, shareReads, unshareReads } from './shared-read.ts'
 
 const NOTHING: Buffer = Buffer.alloc(0)
 
@@ -34,22 +34,22 @@ export class Relay {
    * @param from - the source; its flow starts with {@link start}
    * @param to - the destination; never ended here
    * @param onEnd - called once, when the source has ended
-   * @param watched - follows the frames that pass: those of which side. Default: nobody does
-   * @param shares - whether reads may be shared. Default: true
+   * @param watched - whose frames they are, when they are followed
+   * @param isShared - whether the reads of both are shared; both can be
    */
   constructor(
     from: Duplex,
     to: Duplex,
     onEnd: () => void,
     watched: 'client' | 'backend' | undefined,
-    shares: boolean
+    isShared: boolean
   ) {
     this.#from = from
     this.#to = to
     this.#onEnd = onEnd
     this.#frames = watched && new FrameTracker()
     this.#isMasked = watched === 'client'
-    this.#isShared = shares && canShare(from) && canShare(to)
+    this.#isShared = isShared
   }
 
   /** @param head - bytes of the source that were read before the splice, written first */

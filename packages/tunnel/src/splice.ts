@@ -6,6 +6,7 @@ import { KEEP_ALIVE } from './dial.ts'
 import { TunnelError } from './errors.ts'
 import { farewell } from './frames.ts'
 import { readAll, Relay } from './relay.ts'
+import { canShare } from './shared-read.ts'
 
 /** Limits of a splice, in milliseconds; 0 turns one off. A limit never fires early, and at most 250 ms late. */
 export interface SpliceOptions {
@@ -100,6 +101,7 @@ export class Splice {
     this.#backend = backend
     this.#limits = { read: 60_000, send: 60_000, linger: 5_000, watch: false, sharedReads: true, ...options }
     const { watch: isWatched, sharedReads } = this.#limits
+    const isShared = sharedReads && canShare(client) && canShare(backend)
     this.ended = new Promise(resolve => {
       this.#resolve = resolve
     })
@@ -108,14 +110,14 @@ export class Splice {
       backend,
       () => this.#finish('client', backend),
       isWatched ? 'client' : undefined,
-      sharedReads
+      isShared
     )
     this.#toClient = new Relay(
       backend,
       client,
       () => this.#finish('backend', client),
       isWatched ? 'backend' : undefined,
-      sharedReads
+      isShared
     )
     this.#own(client)
     this.#own(backend)
