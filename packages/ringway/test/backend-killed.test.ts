@@ -6,7 +6,7 @@ import type { UpstreamServer } from '@ringway/balancer'
 import { child, kill } from './support/gate-child.ts'
 import type { Host, Options } from './support/gate-host.ts'
 import type { Client } from './support/gate-trio.ts'
-import { addressOf, connect, connectAll, echoes, moved, trio } from './support/gate-trio.ts'
+import { addressesAt, connect, connectAll, echoes, moved, trio } from './support/gate-trio.ts'
 import { until } from './support/gate-waiting.ts'
 
 async function reconnect(t: TestContext, gate: Host, clients: readonly Client[]): Promise<Client[]> {
@@ -57,9 +57,7 @@ async function scenario(
   await Promise.all([back, home(gate, dead, back)])
   await Promise.all([...others.slice(50), ...moves].map(echoes))
 
-  const own = Array.from({ length: 2_000 }, (_, i) => addressOf(21, i))
-    .filter(address => order(address)[0] === dead)
-    .slice(0, 300)
+  const own = addressesAt(gate, 21, dead, 300)
   assert.equal(own.length, 300)
   const came = await Promise.all(own.map(async address => connect(t, gate, address)))
   const gone = came.filter(({ server }) => server !== dead)
@@ -85,11 +83,9 @@ test('without probes too, and home after failTimeout by one try that went well',
     const server = gate.gateway.upstream.servers.find(each => each.id === id)!
     await back
     await until(() => server.state === 'probation', 'the mark has ended')
-    const address = Array.from({ length: 250 }, (_, i) => addressOf(22, i)).find(
-      each => gate.gateway.upstream.order(each)[0] === server
-    )!
+    const [address] = addressesAt(gate, 22, id, 1)
     const up = once(gate.gateway, 'server:up')
-    const { peer } = await connect(t, gate, address)
+    const { peer } = await connect(t, gate, address!)
     await up
     peer.socket.destroy()
   })

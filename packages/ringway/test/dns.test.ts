@@ -3,13 +3,13 @@ import test from 'node:test'
 import { fromDns } from '@ringway/balancer'
 import { ketama } from '@ringway/core'
 import { child } from './support/gate-child.ts'
-import { missingDnsmasq, Zone } from './support/gate-dnsmasq.ts'
 import { host } from './support/gate-host.ts'
+import { dnsmasq } from './support/gate-of-balancer.ts'
 import type { Client } from './support/gate-trio.ts'
 import { addressOf, connect, echoes } from './support/gate-trio.ts'
 import { until } from './support/gate-waiting.ts'
 
-const lack = missingDnsmasq()
+const lack = dnsmasq.missing()
 // Where everything must be tested, nothing is skipped.
 const skip = process.env['CI'] === undefined && lack !== undefined ? lack : false
 
@@ -19,7 +19,7 @@ const PORT = 20_080
 
 /** Where each client belongs, by a ring of our own. */
 function homes(addresses: readonly string[]): (client: Client) => string {
-  const members = addresses.map(each => ({ id: `${each}:${PORT}`, weight: 1 })).sort(byId)
+  const members = addresses.map(each => ({ id: `${each}:${PORT}`, weight: 1 }))
   const table = ketama().build(members)
   return ({ address }) =>
     table
@@ -31,8 +31,9 @@ function homes(addresses: readonly string[]): (client: Client) => string {
       .id.split(':')[0]!
 }
 
-function byId(one: { id: string }, other: { id: string }): number {
-  return one.id < other.id ? -1 : 1
+/** Lines of a hosts file. */
+function records(addresses: readonly string[]): string[] {
+  return addresses.map(each => `${each} ws.test`)
 }
 
 test(
@@ -41,8 +42,8 @@ test(
   async t => {
     assert.equal(lack, undefined, lack)
     await Promise.all(ADDRESSES.map(async each => child(t, 'gate-child-backend.js', each, String(PORT))))
-    const zone = await Zone.start(t, '127.90.1.1', 'ws.test')
-    await zone.set(ADDRESSES.slice(0, 3))
+    const three = ADDRESSES.slice(0, 3)
+    const zone = await dnsmasq.Dnsmasq.start(t, [], records(three))
 
     let failures = 0
     const source = fromDns({
@@ -59,7 +60,7 @@ test(
     t.after(() => watching.abort())
     const gate = await host(
       t,
-      ADDRESSES.slice(0, 3).map(each => `${each}:${PORT}`),
+      three.map(each => `${each}:${PORT}`),
       { timeouts: { linger: 100 } }
     )
     const { gateway } = gate
@@ -84,20 +85,19 @@ test(
       return moves
     }
 
-    const three = ADDRESSES.slice(0, 3)
     const homeOf = homes(three)
     clients = await Promise.all(
       Array.from({ length: 500 }, async (_, i) => connect(t, gate, addressOf(50, i)))
     )
     for (const client of clients) assert.equal(client.server, homeOf(client))
 
-    await zone.set(ADDRESSES)
+    await zone.reload(records(ADDRESSES))
     await until(() => gateway.upstream.servers.length === 5, 'five are there')
     await Promise.all(clients.map(echoes))
     const moves = await comeAgain(ADDRESSES)
     assert.ok(moves.length > 100 && moves.every(({ server }) => !three.includes(server)))
 
-    await zone.kill()
+    await zone.stop()
     const before = failures
     await until(() => failures >= before + 3, 'nobody answers')
     await Promise.all(clients.map(echoes))
@@ -105,7 +105,8 @@ test(
     assert.equal(gateway.upstream.servers.length, 5)
 
     const two = [ADDRESSES[1]!, ADDRESSES[3]!]
-    await zone.set(two)
+    await zone.reload(records(two))
+    await zone.start([])
     await until(() => gateway.upstream.servers.length === 2, 'two are left, and nothing of the others')
     const staying = clients.filter(({ server }) => two.includes(server))
     assert.ok(staying.length > 100 && staying.length < 400)

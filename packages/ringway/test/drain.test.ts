@@ -10,7 +10,7 @@ import { accept, backend, echo, webSocketServer } from './support/gate-backend.t
 import type { Host } from './support/gate-host.ts'
 import { host, settled } from './support/gate-host.ts'
 import { ask, handshake, tunnel } from './support/gate-peer.ts'
-import { addressOf } from './support/gate-trio.ts'
+import { addressesAt } from './support/gate-trio.ts'
 import { until, within } from './support/gate-waiting.ts'
 
 /** A `ws` client from an address, and the name of the server that it came to. */
@@ -29,13 +29,6 @@ async function webSocket(
   return { socket, server: String(response.headers['x-server']) }
 }
 
-/** So many addresses whose own server this is. */
-function addressesOf({ gateway }: Host, id: string, count: number): string[] {
-  return Array.from({ length: 4_000 }, (_, i) => addressOf(44, i))
-    .filter(address => gateway.upstream.order(address)[0]!.id === id)
-    .slice(0, count)
-}
-
 test('Envoy 45250: a drain ends 300 busy tunnels by Close 1012, evenly, with no frame broken', async t => {
   const ids = ['a', 'b', 'c']
   const backends = await Promise.all(ids.map(async id => webSocketServer(t, id)))
@@ -48,7 +41,7 @@ test('Envoy 45250: a drain ends 300 busy tunnels by Close 1012, evenly, with no 
     socket.on('close', code => told.push(code))
     socket.on('error', error => faults.push(error))
   })
-  const addresses = addressesOf(gate, 'a', 300)
+  const addresses = addressesAt(gate, 44, 'a', 300)
   const clients = await Promise.all(addresses.map(async address => webSocket(t, gate, address)))
   assert.ok(clients.every(({ server }) => server === 'a'))
 
@@ -110,7 +103,7 @@ test('a drain cuts those off at its deadline who do not go', async t => {
   const servers = [stubborn, other].map(({ port }, i) => ({ id: 'ab'[i]!, host: '127.0.0.1', port }))
   const gate = await host(t, servers, { watch: true, timeouts: { linger: 60_000, read: 0 } })
   const peers = await Promise.all(
-    addressesOf(gate, 'a', 20).map(async from => tunnel(t, gate.port, { from }))
+    addressesAt(gate, 44, 'a', 20).map(async from => tunnel(t, gate.port, { from }))
   )
   await gate.gateway.drain('a', { spread: 100, deadline: 400 })
   for (const peer of peers) {
@@ -136,7 +129,7 @@ test('a drain waits for a handshake that is under way, and ends its tunnel too',
   const other = await echo(t)
   const servers = [late, other].map(({ port }, i) => ({ id: 'ab'[i]!, host: '127.0.0.1', port }))
   const gate = await host(t, servers, { watch: true })
-  const [from] = addressesOf(gate, 'a', 1)
+  const [from] = addressesAt(gate, 44, 'a', 1)
   const asked = ask(t, gate.port, handshake(), { from: from! })
   await until(() => answers.length === 1, 'its handshake is under way')
   const drained = gate.gateway.drain('a', { spread: 100, deadline: 60_000 })
@@ -167,7 +160,7 @@ test('Caddy 4895: a drain while a message of 1 MiB is half through: it arrives w
   const other = await echo(t)
   const servers = [slow, other].map(({ port }, i) => ({ id: 'ab'[i]!, host: '127.0.0.1', port }))
   const gate = await host(t, servers, { watch: true })
-  const { socket } = await webSocket(t, gate, addressesOf(gate, 'a', 1)[0]!)
+  const { socket } = await webSocket(t, gate, addressesAt(gate, 44, 'a', 1)[0]!)
   await until(() => gate.gateway.stats().tunnels.active === 1, 'the tunnel is open')
   const events: string[] = []
   socket.on('error', error => events.push(String(error)))

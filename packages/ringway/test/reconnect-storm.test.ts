@@ -4,12 +4,11 @@ import test from 'node:test'
 import type { TestContext } from 'node:test'
 import type { QueueOptions } from '@ringway/balancer'
 import type { Child } from './support/gate-child.ts'
-import { child, kill } from './support/gate-child.ts'
+import { kill } from './support/gate-child.ts'
 import type { Host } from './support/gate-host.ts'
-import { host } from './support/gate-host.ts'
 import { ask, handshake } from './support/gate-peer.ts'
 import type { Client } from './support/gate-trio.ts'
-import { addressOf, connect, echoes } from './support/gate-trio.ts'
+import { addressOf, connect, echoes, trio } from './support/gate-trio.ts'
 import { until } from './support/gate-waiting.ts'
 
 // Three servers, 3,000 clients, and one server dies: its thousand clients come back in one instant.
@@ -24,12 +23,8 @@ interface Storm {
 }
 
 async function storm(t: TestContext, net: number, queue: QueueOptions): Promise<Storm> {
-  const ids = [1, 2, 3].map(i => `127.${net}.0.${i}`)
-  const backends = await Promise.all(
-    ids.map(async id => child<number>(t, 'gate-child-backend.js', id, '0', '5'))
-  )
-  const servers = ids.map((id, i) => ({ id, host: id, port: backends[i]!.message }))
-  const gate = await host(t, servers, { upstream: { pendingHandshakes: LIMIT, queue } })
+  const upstream = { pendingHandshakes: LIMIT, queue }
+  const { gate, ids, backends } = await trio(t, net, { upstream }, 5)
   // Not a storm yet.
   const clients: Client[] = []
   while (clients.length < 3_000) {

@@ -12,7 +12,7 @@ import type { Host, Options } from './support/gate-host.ts'
 import { host, settled } from './support/gate-host.ts'
 import { tunnel } from './support/gate-peer.ts'
 import type { Peer } from './support/gate-peer.ts'
-import { connectAll, moved, trio } from './support/gate-trio.ts'
+import { addressesAt, connectAll, moved, trio } from './support/gate-trio.ts'
 import { until, within } from './support/gate-waiting.ts'
 
 // Real servers that are ill in one way each. Whatever it is: it is known within the time that the settings imply, no
@@ -84,11 +84,10 @@ function recordMoves({ gateway }: Host, id: string): string[] {
   return moves
 }
 
-/** Ten addresses whose own server this is, and ten others. */
-function addressesOf({ gateway }: Host, server: UpstreamServer): string[] {
-  const all = Array.from({ length: 250 }, (_, i) => `127.41.0.${i + 1}`)
-  const isHome = (address: string): boolean => gateway.upstream.order(address)[0] === server
-  return [...all.filter(isHome).slice(0, 10), ...all.filter(address => !isHome(address)).slice(0, 10)]
+/** Ten addresses whose own server this is, and ten of another one's. */
+function addressesOf(gate: Host, { id }: UpstreamServer): string[] {
+  const other = gate.gateway.upstream.servers.find(each => each.id !== id)!
+  return [id, other.id].flatMap(each => addressesAt(gate, 41, each, 10))
 }
 
 /** A client from each address comes and goes, all at once: each gets its 101. Gives the tries that each had. */

@@ -4,10 +4,10 @@ import { createHook } from 'node:async_hooks'
 import { subscribe } from 'node:diagnostics_channel'
 import dns from 'node:dns'
 import { once } from 'node:events'
-import { readdirSync, readlinkSync } from 'node:fs'
 
 import { Upstream, fromDns, fromFile } from '../../src/index.ts'
 import type { Lease } from '../../src/index.ts'
+import { activeResources, openSockets } from './left.ts'
 
 /** What is there outside of the process. */
 export interface Outside {
@@ -150,25 +150,10 @@ if (what === 'disposes') {
   write({
     timers: timers.size,
     sockets: openSockets().filter(socket => !socketsBefore.includes(socket)),
-    resources: process
-      .getActiveResourcesInfo()
-      .filter(name => /TCP|UDP|TLS|Timeout|FSEvent|Pipe(?!Wrap$)/.test(name))
+    resources: activeResources()
   })
 }
 
 function write(line: Known | Left): void {
   process.stdout.write(`${JSON.stringify(line)}\n`)
-}
-
-/** All sockets of this process. Only Linux tells. */
-function openSockets(): string[] {
-  if (process.platform !== 'linux') return []
-  const files = readdirSync('/proc/self/fd').map(each => {
-    try {
-      return readlinkSync(`/proc/self/fd/${each}`)
-    } catch {
-      return 'the directory itself'
-    }
-  })
-  return files.filter(each => each.startsWith('socket:'))
 }

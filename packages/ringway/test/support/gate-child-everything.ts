@@ -3,12 +3,12 @@
 import { createHook } from 'node:async_hooks'
 import dns from 'node:dns'
 import { once } from 'node:events'
-import { readdirSync, readlinkSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { fromDns, fromFile } from '@ringway/balancer'
 import type { Gateway, GatewayOptions } from '../../src/index.ts'
 import { createGateway } from '../../src/index.ts'
+import { left } from './gate-of-balancer.ts'
 
 /** What is there outside of the process. */
 export interface Outside {
@@ -45,7 +45,7 @@ createHook({
     timers.delete(id)
   }
 }).enable()
-const socketsBefore = openSockets()
+const socketsBefore = left.openSockets()
 
 /** The system's resolver, in short: it knows one name, and has no answer for another. */
 async function lookup(name: string): Promise<{ address: string; family: number }[]> {
@@ -146,29 +146,14 @@ async function close(): Promise<void> {
   await closed
   // The ends of timers and sockets are told behind the immediates of the turn after.
   for (let turn = 0; turn < 2; turn++) await new Promise(setImmediate)
-  const left: Left = {
+  const found: Left = {
     // Node's own clock for Date headers has a timer of up to a second.
     timers: Array.from(timers.values()).flatMap(({ _idleTimeout: delay, _repeat }) =>
       _repeat !== null || delay > 1000 ? [delay] : []
     ),
-    sockets: openSockets().filter(socket => !socketsBefore.includes(socket)),
-    resources: process
-      .getActiveResourcesInfo()
-      .filter(name => /TCP|UDP|TLS|Timeout|FSEvent|Pipe(?!Wrap$)/.test(name))
+    sockets: left.openSockets().filter(socket => !socketsBefore.includes(socket)),
+    resources: left.activeResources()
   }
-  process.send!(left)
+  process.send!(found)
   process.disconnect()
-}
-
-/** All sockets of this process. Only Linux tells. */
-function openSockets(): string[] {
-  if (process.platform !== 'linux') return []
-  const files = readdirSync('/proc/self/fd').map(each => {
-    try {
-      return readlinkSync(`/proc/self/fd/${each}`)
-    } catch {
-      return 'the directory itself'
-    }
-  })
-  return files.filter(each => each.startsWith('socket:'))
 }

@@ -30,10 +30,13 @@ export interface Trio {
  * Starts three servers, which can be stopped or killed.
  *
  * @param net - their addresses are 127.net.0.1 to 3: a port of theirs that is free for a while is nobody else's there
+ * @param delay - milliseconds that each of them takes for a handshake. Default: 0
  */
-export async function trio(t: TestContext, net: number, options: Options): Promise<Trio> {
+export async function trio(t: TestContext, net: number, options: Options, delay = 0): Promise<Trio> {
   const ids = [1, 2, 3].map(i => `127.${net}.0.${i}`)
-  const backends = await Promise.all(ids.map(async id => child<number>(t, 'gate-child-backend.js', id, '0')))
+  const backends = await Promise.all(
+    ids.map(async id => child<number>(t, 'gate-child-backend.js', id, '0', String(delay)))
+  )
   const servers = ids.map((id, i) => ({ id, host: id, port: backends[i]!.message }))
   // A server that is stopped answers no FIN: nobody waits for that here.
   const gate = await host(t, servers, { ...options, timeouts: { linger: 100, ...options.timeouts } })
@@ -52,6 +55,13 @@ export async function connect(t: TestContext, { port }: Host, address: string): 
 /** A client's address, for each number up to 4,095 another one. */
 export function addressOf(net: number, i: number): string {
   return `127.${net}.${i >> 4}.${(i & 15) + 1}`
+}
+
+/** So many clients' addresses whose own server this is, or fewer if 4,000 have no more. */
+export function addressesAt({ gateway }: Host, net: number, id: string, count: number): string[] {
+  return Array.from({ length: 4_000 }, (_, i) => addressOf(net, i))
+    .filter(address => gateway.upstream.order(address)[0]!.id === id)
+    .slice(0, count)
 }
 
 /** So many tunnels, each from an address of its own. */
