@@ -2,6 +2,7 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { timeToOpen } from './load.ts'
+import { percentile } from './percentile.ts'
 
 const count = Number(process.argv[2] ?? 500)
 const backend = fork(new URL('echo.js', import.meta.url))
@@ -17,10 +18,6 @@ for (let i = -100; i < count; i++) {
     const took = await timeToOpen(port, targets[first])
     if (i >= 0) times[first].push(took) // those before warm up
   }
-}
-
-function percentile(values: number[], part: number): number {
-  return values.sort((a, b) => a - b)[Math.ceil(values.length * part) - 1]!
 }
 
 console.log(`Node ${process.version}, ${count} handshakes each, in turn, from connect to 101`)

@@ -10,6 +10,7 @@ import { movedShare } from '@ringway/core'
 import type { Member, Strategy, Table } from '@ringway/core'
 
 import { STRATEGIES } from './contenders.js'
+import { percentile } from '../percentile.ts'
 
 interface Task {
   readonly seed: number
@@ -187,11 +188,6 @@ function first(table: Table, key: string): Member {
     () => true,
     () => 0
   )!
-}
-
-function percentile(values: readonly number[], part: number): number {
-  const sorted = values.toSorted((one, other) => one - other)
-  return sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))]!
 }
 
 function randomAddress(random: () => number): string {
