@@ -26,6 +26,11 @@ export class Departures {
     return [...this.#departures.keys()]
   }
 
+  /** Those whose tunnels weren't asked to end: they may come back. */
+  get undrained(): Server[] {
+    return this.servers.filter(server => this.#departures.get(server)!.join === undefined)
+  }
+
   /** A server has left the set. */
   add(server: Server): void {
     let resolve!: () => void
@@ -33,6 +38,11 @@ export class Departures {
       resolve = fulfil
     })
     this.#departures.set(server, { gone, resolve, join: undefined })
+  }
+
+  /** A server is in the set again. */
+  remove(server: Server): void {
+    this.#departures.delete(server)
   }
 
   /** Asks the tunnels of these servers to end, of each evenly, unless it was done before. Fulfilled when they are gone. */
@@ -66,6 +76,9 @@ export class Departures {
 
   /** Nobody asks any more. */
   end(): void {
-    for (const { resolve } of this.#departures.values()) resolve()
+    for (const [server, { resolve }] of this.#departures) {
+      server.stop()
+      resolve()
+    }
   }
 }

@@ -34,8 +34,8 @@ export type Reason =
 
 /** One try on a server, as its health remembers it. */
 export interface Attempt {
-  /** How often the server had been marked when the try began. */
-  readonly marks: number
+  /** How often the server had been taken out when the try began. */
+  readonly outs: number
 }
 
 /** What the operator may change while the server is in use. */
@@ -92,7 +92,8 @@ export class Health {
   #bad = 0
 
   #mark: Mark | undefined
-  #marks = 0
+  /** How often it was taken out, by a mark, by probes or by the operator. */
+  #outs = 0
   #timer: NodeJS.Timeout | undefined
   /** Those under way that began in this probation: one, but for a panic, in which further ones are let through. */
   readonly #trials = new Set<Attempt>()
@@ -162,7 +163,7 @@ export class Health {
 
   /** A try begins; in probation it is the one trial. */
   begin(): Attempt {
-    const attempt = { marks: this.#marks }
+    const attempt = { outs: this.#outs }
     if (this.#state === 'probation') this.#trials.add(attempt)
     return attempt
   }
@@ -180,9 +181,9 @@ export class Health {
     this.#trials.delete(attempt)
   }
 
-  /** Whether a failed try tells anything new: one that began before the last mark tells of the outage that it is about. */
+  /** Whether a failed try tells anything new: one that began before the server was last taken out tells of that outage. */
   isNews(attempt: Attempt): boolean {
-    return attempt.marks === this.#marks
+    return attempt.outs === this.#outs
   }
 
   /** A try failed by the server's fault, and it is news. */
@@ -218,7 +219,10 @@ export class Health {
     if (!ok) {
       this.#good = 0
       this.#bad++
-      if (this.#bad >= health.fall) this.#probed = 'down'
+      if (this.#bad >= health.fall && this.#probed !== 'down') {
+        this.#probed = 'down'
+        this.#takenOut()
+      }
       return this.#move('probe')
     }
     this.#bad = 0
@@ -231,6 +235,7 @@ export class Health {
 
   /** Other rules by the operator. */
   update(rules: HealthRules): void {
+    if (rules.down && !this.#rules.down) this.#takenOut()
     this.#rules = rules
     this.#move('operator')
   }
@@ -243,14 +248,23 @@ export class Health {
 
   /** It is no longer in the set. */
   leave(reason: Reason): void {
-    clearTimeout(this.#timer)
     this.#left = 'draining'
+    this.#move(reason)
+  }
+
+  /** It is in the set again, before it was empty. Nobody has probed it meanwhile. */
+  comeBack(reason: Reason): void {
+    this.#left = undefined
+    this.#good = 0
+    this.#bad = 0
+    if (this.#probed === 'up' && this.#around.health !== undefined) this.#probed = 'starting'
     this.#move(reason)
   }
 
   /** Nothing is left of it. */
   emptied(): void {
     this.#left = 'removed'
+    this.stop()
     this.#move('drained')
   }
 
@@ -281,11 +295,10 @@ export class Health {
     const onTrial = reason === 'outlier' || this.#around.health === undefined
     const mark: Mark = { since: performance.now(), reason, onTrial, over: false }
     this.#mark = mark
-    this.#marks++
+    this.#takenOut()
     this.#good = 0
-    this.#trials.clear()
     // Without a trial it is probes that end it.
-    if (onTrial && !this.#stopped && this.#left === undefined) {
+    if (onTrial && !this.#stopped) {
       this.#timer = setTimeout(() => {
         mark.over = true
         this.#move('expired')
@@ -293,6 +306,12 @@ export class Health {
       this.#timer.unref()
     }
     this.#move(reason)
+  }
+
+  /** What was under way tells of the time before. */
+  #takenOut(): void {
+    this.#outs++
+    this.#trials.clear()
   }
 
   #clearMark(reason: Reason): void {

@@ -40,16 +40,18 @@ export interface Lease {
 /** A lease on a server, which is told of each step once. */
 export class ServerLease implements Lease {
   readonly server: Server
-  /** The id that the key belongs to, when that was out of use. */
-  readonly strayedFrom: string | undefined
+  /** By which it may be asked home. */
+  readonly key: string | undefined
+  /** When its server was chosen, of the monotonic clock. */
+  readonly since: number = performance.now()
   readonly #attempt: Attempt
   #phase: 'handshake' | 'tunnel' | 'settled' = 'handshake'
   #openedAt = 0
   #recall: ((recall: Recall) => void) | undefined
 
-  constructor(server: Server, strayedFrom?: string) {
+  constructor(server: Server, key: string | undefined) {
     this.server = server
-    this.strayedFrom = strayedFrom
+    this.key = key
     this.#attempt = server.begin()
   }
 

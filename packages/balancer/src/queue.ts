@@ -4,12 +4,14 @@ import type { Lease } from './lease.ts'
 import type { QueueOptions } from './options.ts'
 import type { Server } from './server.ts'
 
+/** Whom a client would go to now, or who has a place for it; undefined when there is none. May throw what a strategy throws. */
+type Choose = (withPlace: boolean) => Server | undefined
+
 /** Somebody who waits for a place on a server. */
 interface Waiter {
   /** Where it waits now. */
   server: Server
-  /** Whom it would go to now; undefined when no server is usable. May throw what a strategy throws. */
-  readonly choose: () => Server | undefined
+  readonly choose: Choose
   /** Takes a place there. May throw too. */
   readonly take: (server: Server) => Lease
   readonly resolve: (lease: Lease | undefined) => void
@@ -22,10 +24,15 @@ interface Waiter {
  */
 export class Queue {
   readonly #options: Required<QueueOptions>
+  readonly #isUsable: (server: Server) => boolean
   readonly #waiters = new Set<Waiter>()
+  /** Servers that were full and aren't, for which not all were asked yet who wait elsewhere. */
+  readonly #unasked = new WeakSet<Server>()
 
-  constructor(options: Required<QueueOptions>) {
+  /** @param isUsable - whether a server can be chosen now */
+  constructor(options: Required<QueueOptions>, isUsable: (server: Server) => boolean) {
     this.#options = options
+    this.#isUsable = isUsable
   }
 
   /** How many wait. */
@@ -34,8 +41,9 @@ export class Queue {
   }
 
   /**
-   * Resolves with a lease when there is a place, with undefined when no server is usable any more. Rejects with
-   * `ERR_RINGWAY_QUEUE_FULL`, `ERR_RINGWAY_QUEUE_TIMEOUT`, the signal's reason, or what `choose` throws.
+   * Resolves with a lease when there is a place, with undefined when no server is usable any more. Who can't wait, or has
+   * waited too long, takes a place elsewhere if there is one. Else it rejects with `ERR_RINGWAY_QUEUE_FULL` or
+   * `ERR_RINGWAY_QUEUE_TIMEOUT`; also with the signal's reason, and with what `choose` throws.
    *
    * @param server - the one that was chosen and has no place
    * @param choose - chooses again
@@ -44,13 +52,15 @@ export class Queue {
    */
   wait(
     server: Server,
-    choose: () => Server | undefined,
+    choose: Choose,
     take: (server: Server) => Lease,
     signal: AbortSignal | undefined
   ): Promise<Lease | undefined> {
     const { size, timeout } = this.#options
     return new Promise((resolve, reject) => {
       if (this.#waiters.size >= size) {
+        const elsewhere = choose(true)
+        if (elsewhere !== undefined) return resolve(take(elsewhere))
         return reject(new RingwayError('ERR_RINGWAY_QUEUE_FULL', `${size} clients wait for a server already`))
       }
       const leave = (): void => {
@@ -73,6 +83,7 @@ export class Queue {
       }
       const abort = (): void => waiter.reject(signal!.reason)
       const timer = setTimeout(() => {
+        if (this.#chooseAgain(waiter, true)) return
         const problem = `${waiter.server.id} had no place within ${timeout} ms`
         waiter.reject(new RingwayError('ERR_RINGWAY_QUEUE_TIMEOUT', problem))
       }, timeout)
@@ -82,12 +93,21 @@ export class Queue {
     })
   }
 
-  /** A server has a place more, or can't be had any more. */
-  turn(server: Server): void {
+  /**
+   * A server has a place more, or can't be had any more.
+   *
+   * @param wasFull - whether it couldn't be had before: those who wait elsewhere may want it
+   */
+  turn(server: Server, wasFull = false): void {
+    const all = this.#unasked.delete(server) || wasFull
     for (const waiter of this.#waiters) {
-      if (waiter.server !== server) continue
-      if (server.usable && !server.hasPlace) return
-      this.#chooseAgain(waiter)
+      const isUsable = this.#isUsable(server)
+      if (isUsable && !server.hasPlace) {
+        // With many who wait it takes long to ask them all, for nothing.
+        if (all) this.#unasked.add(server)
+        return
+      }
+      if (waiter.server === server || (all && isUsable)) this.#chooseAgain(waiter)
     }
   }
 
@@ -101,14 +121,19 @@ export class Queue {
     for (const waiter of this.#waiters) waiter.resolve(undefined)
   }
 
-  #chooseAgain(waiter: Waiter): void {
+  /** Gives whether that was the end of the wait. */
+  #chooseAgain(waiter: Waiter, withPlace = false): boolean {
     try {
-      const server = waiter.choose()
-      if (server === undefined) waiter.resolve(undefined)
-      else if (server.hasPlace) waiter.resolve(waiter.take(server))
-      else waiter.server = server
+      const server = waiter.choose(withPlace)
+      if (server?.hasPlace === false) {
+        waiter.server = server
+        return false
+      }
+      if (server === undefined && withPlace) return false
+      waiter.resolve(server && waiter.take(server))
     } catch (error) {
       waiter.reject(error)
     }
+    return true
   }
 }

@@ -216,6 +216,11 @@ export class Server implements UpstreamServer {
     this.#health.leave(reason)
   }
 
+  /** It is in the set again, with what it still carries. */
+  comeBack(reason: Reason): void {
+    this.#health.comeBack(reason)
+  }
+
   /** It has left, and nothing is left of it. */
   emptied(): void {
     this.#health.emptied()

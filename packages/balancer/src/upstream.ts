@@ -66,7 +66,7 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
   readonly #names: Names
   readonly #recalls = new Recalls()
   readonly #departures = new Departures(this.#recalls)
-  /** What asks one more tunnel to end: of a server that was down, and of those that strayed from an id, last. */
+  /** What asks one more tunnel to end: of a server that was down, and of those that belong to an id, last. */
   readonly #joins = new Map<Server | string, (lease: ServerLease) => void>()
   readonly #queue: Queue
   readonly #budget: Budget | undefined
@@ -94,7 +94,7 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     const config = checkUpstream(options, path)
     this.#config = config
     this.#path = path
-    this.#queue = new Queue(config.queue)
+    this.#queue = new Queue(config.queue, server => this.#isUsable(server))
     this.#budget = config.retry.budget && new Budget(config.retry.budget)
     this.#around = this.#makeSurroundings()
     this.keyed = config.strategy.keyed !== false
@@ -247,17 +247,27 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
       return settled(this.#looking, signal).then(() => this.#take(key, options))
     }
     this.#checkLimits()
-    const choose = (): Server | undefined => this.#choose(key, except)
-    const take = (server: Server): Lease => new ServerLease(server, this.#strayedFrom(key, server, except))
-    const server = choose()
+    const server = this.#choose(key, except)
     if (server === undefined) return undefined
-    return server.hasPlace ? take(server) : this.#queue.wait(server, choose, take, signal)
+    const take = (chosen: Server): Lease => new ServerLease(chosen, this.#keyToKeep(key, chosen, except))
+    if (server.hasPlace) return take(server)
+    const choose = (withPlace: boolean): Server | undefined => this.#choose(key, except, withPlace)
+    return this.#queue.wait(server, choose, take, signal)
   }
 
-  #choose(key: string | undefined, except: ReadonlySet<UpstreamServer> | undefined): Server | undefined {
+  /**
+   * Whom a client goes to, or waits for.
+   *
+   * @param withPlace - whether only those will do on which it needn't wait
+   */
+  #choose(
+    key: string | undefined,
+    except: ReadonlySet<UpstreamServer> | undefined,
+    withPlace = false
+  ): Server | undefined {
     if (this.#disposal !== undefined) return undefined
     const isUsable = (server: Server): boolean =>
-      (this.#panic ? server.usableInPanic : server.usable) && except?.has(server) !== true
+      this.#isUsable(server) && except?.has(server) !== true && (!withPlace || server.hasPlace)
     if (this.#ramping.size > 0) {
       // The same keys each time, so that whoever is home stays there; the share of all grows with the ramp.
       const position = this.#set.isKeyed(key) ? xxh64(key).high / 2 ** 32 : this.#nextDraw()
@@ -270,6 +280,10 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
       ? undefined
       : this.#set.choose(key, each => isUsable(each) && each.hasPlace, false)
     return free ?? this.#set.choose(key, isUsable, true)
+  }
+
+  #isUsable(server: Server): boolean {
+    return this.#panic ? server.usableInPanic : server.usable
   }
 
   /** Numbers of 0 to 1 that are even in each stretch of them: multiples of the golden ratio. */
@@ -289,18 +303,17 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     }
   }
 
-  /** The id that a key belongs to when its client goes elsewhere as that is not well. */
-  #strayedFrom(
+  /** What tells later where a tunnel belongs; not for one that is elsewhere though its own server is well, but has enough. */
+  #keyToKeep(
     key: string | undefined,
     server: Server,
     except: ReadonlySet<UpstreamServer> | undefined
   ): string | undefined {
     if (this.#config.rebalance === 'lazy' || !this.#set.isKeyed(key)) return undefined
     const home = this.#set.home(key)
-    if (home === server.id) return undefined
     const isThere = (each: Server): boolean =>
       each.id === home && each.isWell && each.ramp === 1 && except?.has(each) !== true
-    return this.#set.servers.some(isThere) ? undefined : home
+    return home !== server.id && this.#set.servers.some(isThere) ? undefined : key
   }
 
   #makeSurroundings(): ServerSurroundings {
@@ -326,10 +339,11 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     const staying = new Map<Server, ServerConfig>()
     const located = new Map<Server, ServerAddress>()
     const added: Server[] = []
+    const candidates = joins ? [...this.#set.servers, ...this.#departures.undrained] : []
     // While names are looked up for the first time nobody has been let in.
     const late = joins && this.#looking === undefined
     const places = configs.map(config => {
-      const known = joins ? this.#set.servers.filter(server => server.isSame(config)) : []
+      const known = candidates.filter(server => server.isSame(config))
       const servers = this.#addressesOf(config).map(address => {
         const same = known.find(({ isLocated, address: at }) =>
           address === undefined ? !isLocated : isLocated && isDeepStrictEqual(at, address)
@@ -365,9 +379,17 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     const untold: (() => void)[] = []
     this.#untold = untold
     for (const server of added) this.#tell('server:added', [server, reason], { server, reason })
-    for (const [server, config] of staying) server.update(config)
+    for (const [server, config] of staying) {
+      server.update(config)
+      if (before.servers.includes(server)) continue
+      this.#departures.remove(server)
+      server.comeBack(reason)
+    }
     for (const [server, address] of located) server.locate(address)
-    for (const server of added) server.join()
+    for (const server of added) {
+      server.join()
+      if (server.state === 'up') this.#recallTo(server)
+    }
     const gone = before.servers.filter(server => !staying.has(server))
     for (const server of gone) {
       this.#departures.add(server)
@@ -421,13 +443,13 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
   #opened(server: Server, lease: ServerLease): void {
     this.#departures.opened(server, lease)
     this.#joins.get(server)?.(lease)
-    if (lease.strayedFrom !== undefined) this.#joins.get(lease.strayedFrom)?.(lease)
+    const home = this.#homeOf(lease)
+    if (home !== undefined && home !== server.id) this.#joins.get(home)?.(lease)
   }
 
   #freed(server: Server): void {
     if (this.#untold === undefined) {
-      if (server.wasFull) this.#queue.turnAll()
-      else this.#queue.turn(server)
+      this.#queue.turn(server, server.wasFull)
     }
     if (server.load > 0 || !this.#departures.emptied(server)) return
     this.#joins.delete(server)
@@ -440,11 +462,11 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     if (this.#untold === undefined) {
       this.#checkPanic()
       // Whoever waits must look elsewhere, or may look here.
-      if (server.usable || this.#panic) this.#queue.turnAll()
+      if (this.#isUsable(server)) this.#queue.turnAll()
       else this.#queue.turn(server)
     }
     if (to === 'down' && this.#config.onDown === 'close') this.#recallFrom(server)
-    if (to === 'up' && this.#config.rebalance === 'close') this.#recallTo(server)
+    if (to === 'up') this.#recallTo(server)
     this.#tell(`server:${to}`, [server, reason], { server, from, to, reason })
   }
 
@@ -463,12 +485,19 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     this.#joins.set(server, join)
   }
 
+  #homeOf({ key }: ServerLease): string | undefined {
+    return this.#set.isKeyed(key) ? this.#set.home(key) : undefined
+  }
+
+  /** A server takes traffic: the tunnels that belong to it and are elsewhere are asked to end. */
   #recallTo(home: Server): void {
-    const { spread } = this.#config
+    const { rebalance, spread } = this.#config
+    if (rebalance === 'lazy') return
     const strayed = (): ServerLease[] =>
-      this.#set.servers.flatMap(server =>
-        [...server.tunnels].filter(({ strayedFrom }) => strayedFrom === home.id)
-      )
+      this.#set.servers
+        .filter(({ id }) => id !== home.id)
+        .flatMap(({ tunnels }) => [...tunnels].filter(lease => this.#homeOf(lease) === home.id))
+    const startsAt = performance.now() + home.slowStart
     const join = this.#recalls.begin({
       leases: strayed,
       reason: 'rebalance',
@@ -478,7 +507,10 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
       deadline: Infinity,
       isWanted: () => home.isWell
     })
-    this.#joins.set(home.id, join)
+    // Who chose later went elsewhere for other reasons.
+    this.#joins.set(home.id, lease => {
+      if (lease.since <= startsAt) join(lease)
+    })
   }
 
   #checkPanic(): void {

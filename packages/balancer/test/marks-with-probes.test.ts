@@ -149,6 +149,35 @@ test('good probes do not clear failures that traffic met', () => {
   assert.equal(server.state, 'down')
 })
 
+test('a try from before the probes took the server out says nothing of it when they have brought it back', () => {
+  const { server, good, bad, fail } = probed('take', { fall: 1, rise: 1 })
+  const old = server.begin()
+  bad()
+  good()
+  fail(old)
+  assert.deepEqual([server.state, server.fails], ['up', 0])
+  fail()
+  assert.equal(server.state, 'down')
+})
+
+test('a trial of an outlier that probes take out meanwhile neither holds up nor decides the next one', t => {
+  const time = clock(t)
+  const { server, good, bad, fail } = probed('take', { fall: 1, rise: 1 })
+  good()
+  server.eject(100)
+  time.advance(100)
+  const old = server.begin()
+  bad()
+  good()
+  assert.deepEqual([server.state, server.usable], ['probation', true])
+  const trial = server.begin()
+  fail(old)
+  server.succeeded(old)
+  assert.deepEqual([server.state, server.usable], ['probation', false])
+  server.succeeded(trial)
+  assert.equal(server.state, 'up')
+})
+
 test('out of use for both reasons, a server moves once each way', () => {
   const { server, list, good, bad, fail } = probed()
   const late = server.begin()

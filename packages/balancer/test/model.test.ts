@@ -27,7 +27,7 @@ const MOVES: Readonly<Record<string, RegExp>> = {
   up: /^(?:down|draining)$/,
   down: /^(?:starting|up|probation|draining)$/,
   probation: /^(?:starting|up|down|draining)$/,
-  draining: /^removed$/,
+  draining: /^(?:removed|starting|up|down|probation)$/,
   removed: /^$/
 }
 
@@ -131,9 +131,7 @@ class Run {
     const seen = [...this.#models].filter(([, { state }]) => state !== 'removed')
     assert.deepEqual(new Set(this.upstream.servers), new Set(seen.map(([server]) => server)))
     for (const [server, model] of seen) {
-      let stats = servers[this.upstream.servers.indexOf(server)]!
-      // What fails on a server that has left is nobody's concern any more.
-      if (model.left) stats = { ...stats, fails: model.fails, ejected: model.ejected }
+      const stats = servers[this.upstream.servers.indexOf(server)]!
       const is = [server.state, server.usable, server.active, server.handshakes, stats.fails, stats.ejected]
       const should = [model.state, model.usable, model.active, model.handshakes, model.fails, model.ejected]
       assert.deepEqual(is, should, `${server.id}: state, usable, active, handshakes, fails, ejected`)
@@ -162,12 +160,13 @@ class Run {
     const key = this.#chance(0.9) ? this.#pick(KEYS) : undefined
     const except = new Set(this.upstream.servers.filter(() => this.#chance(0.1)))
     const waiter: Waiter = { key, except, since: performance.now() }
-    const expected = this.#choose(waiter)
     const isFull = this.#waiters.size === QUEUE.size
+    const wanted = this.#choose(waiter)
+    const expected = isFull && wanted?.hasPlace === false ? this.#choose(waiter, true) : wanted
     this.#waiters.add(waiter)
     this.log.push(`acquire ${key} (${expected?.listed.id}) except ${[...except].map(({ id }) => id).join()}`)
     // Whoever waits is judged when it is done, by then others have come and gone.
-    const isSure = this.#keyed && key !== undefined && (expected === undefined || expected.hasPlace)
+    const isSure = this.#keyed && key !== undefined && (wanted === undefined || expected?.hasPlace === true)
     this.#await(waiter, isSure ? { expected } : undefined, isFull).catch((error: unknown) => {
       // Told by the step.
       this.#failure ??= error as Error
@@ -186,6 +185,7 @@ class Run {
     } catch (error) {
       const { code } = error as { code?: string }
       assert.equal(code, isFull ? 'ERR_RINGWAY_QUEUE_FULL' : 'ERR_RINGWAY_QUEUE_TIMEOUT')
+      assert.equal(this.#choose(waiter, true), undefined, 'no other server has a place')
       if (!isFull) assert.ok(performance.now() - since >= QUEUE.timeout)
       return
     } finally {
@@ -308,8 +308,7 @@ class Run {
         this.#models.set(server, new ModelServer(each, this.#rules, () => performance.now(), joins))
         this.#told.set(server, this.#models.get(server)!.state)
       } else {
-        model.listed = each
-        model.look()
+        model.list(each)
       }
     }
     const followed = listed.map(({ id }) => this.#inSet().find(each => each.listed.id === id)!)
@@ -319,14 +318,15 @@ class Run {
   }
 
   /** Whom a key goes to. */
-  #choose({ key, except }: Waiter): ModelServer | undefined {
-    if (!this.#keyed || key === undefined)
-      return this.#inSet().find(each => each.usable && !this.#isIn(each, except))
-    const order = this.upstream.order(key).map(server => this.#models.get(server)!)
+  #choose({ key, except }: Waiter, withPlace = false): ModelServer | undefined {
     const panic = isPanic(this.#inSet(), this.#rules)
-    const usable = order.filter(
-      each => !this.#isIn(each, except) && (panic ? !each.listed.down && !each.isFull : each.usable)
-    )
+    const isUsable = (each: ModelServer): boolean =>
+      !this.#isIn(each, except) &&
+      (panic ? !each.listed.down && !each.isFull : each.usable) &&
+      (!withPlace || each.hasPlace)
+    if (!this.#keyed || key === undefined) return this.#inSet().find(isUsable)
+    const order = this.upstream.order(key).map(server => this.#models.get(server)!)
+    const usable = order.filter(isUsable)
     const position = xxh64(key).high / 2 ** 32
     const isRamping = order.some(({ ramp }) => ramp < 1)
     const home = usable.find(each => !each.listed.backup && position < each.ramp)

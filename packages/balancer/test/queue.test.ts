@@ -128,6 +128,77 @@ test('nobody waits longer than the queue’s time, and its timers are gone then'
   assert.equal(set.servers[0]!.handshakes, 0)
 })
 
+test('who has waited for its own server for all of the queue’s time goes to the next one that has a place', async t => {
+  const set = upstream(t, { servers: ['a:80', 'b:80', 'c:80'], pendingHandshakes: 1, queue: { timeout: 20 } })
+  const [home, second, third] = set.order('x')
+  for (const except of [[], [home!]]) await acquired(set, 'x', except)
+  assert.equal((await acquired(set, 'x')).server, third)
+  await assert.rejects(set.acquire('x'), { code: 'ERR_RINGWAY_QUEUE_TIMEOUT' })
+  assert.equal(second!.handshakes, 1)
+})
+
+test('who finds the queue full goes to the next server that has a place, and is refused if there is none', async t => {
+  const set = upstream(t, { servers: ['a:80', 'b:80'], pendingHandshakes: 1, queue: { size: 1 } })
+  const [home, second] = set.order('x')
+  await acquired(set, 'x')
+  const { ended } = race(set, ['x'])
+  await turn()
+  assert.equal((await acquired(set, 'x')).server, second)
+  await assert.rejects(set.acquire('x'), { code: 'ERR_RINGWAY_QUEUE_FULL' })
+  assert.deepEqual([ended, home!.handshakes, set.stats().waiting], [[], 1, 1])
+})
+
+test('20,000 wait for a server that is full: each end of a tunnel asks no more of them than have a place', async t => {
+  let asked = 0
+  const set = upstream(t, {
+    servers: ['a:80', { host: 'b', port: 80, maxConnections: 10 }],
+    pendingHandshakes: 1,
+    queue: { size: 20_000 },
+    // Prefers b, while a takes who can't have it.
+    strategy: {
+      name: 'mine',
+      build: members => ({
+        pick: (_key, usable) => {
+          asked++
+          return members.toReversed().find(usable)
+        }
+      })
+    }
+  })
+  const tunnels: Lease[] = []
+  for (let i = 0; i < 10; i++) {
+    tunnels.push(await acquired(set, 'x'))
+    tunnels.at(-1)!.opened()
+  }
+  const slow = await acquired(set, 'x')
+  assert.equal(slow.server.id, 'a:80')
+  const keys = Array.from({ length: 20_000 }, (_, i) => `${i}`)
+  const { ended, leases } = race(set, keys)
+  await turn()
+  asked = 0
+  for (let i = 0; i < 9; i++) {
+    tunnels[i]!.settle('ok')
+    await turn()
+    leases.at(-1)!.opened()
+  }
+  await turn()
+  assert.deepEqual(
+    ended,
+    keys.slice(0, 9).map(key => `${key} b:80`)
+  )
+  assert.ok(asked < 100, `${asked}`)
+  // One below its limit, but with a handshake under way: whoever waits at a is asked when that is over.
+  tunnels[9]!.settle('ok')
+  await turn()
+  leases[0]!.settle('ok')
+  await turn()
+  leases.at(-1)!.settle('cancelled')
+  await turn()
+  assert.deepEqual(ended.slice(9), ['9 b:80', '10 b:80'])
+  assert.ok(asked < 100, `${asked}`)
+  await set[Symbol.asyncDispose]()
+})
+
 test('an aborted wait leaves the queue and takes no place', async t => {
   const set = upstream(t, { servers: one, pendingHandshakes: 1 })
   const held = await acquired(set, 'held')

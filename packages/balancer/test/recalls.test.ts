@@ -234,6 +234,26 @@ test('after a slow start those are asked too whom it sent away', async t => {
   assert.ok(sent.every(({ asked }) => asked.length === 1))
 })
 
+test("rebalance: 'close' asks those home too whose server was drained and is listed again, or is new", async t => {
+  const { set, time, tunnels, on } = await scene(t, { rebalance: 'close', spread: 1000 })
+  const drained = on('a:80')
+  await set.drain('a:80', { spread: 0 })
+  const others = tunnels.filter(tunnel => !drained.includes(tunnel))
+  const strayed = await Promise.all(drained.map(async ({ key }) => open(set, key)))
+  time.advance(10_000)
+  const since = performance.now()
+  void set.setServers(located([...servers, 'd:80']))
+  time.advance(1000)
+  const belong = (id: string, list: Tunnel[]): Tunnel[] =>
+    list.filter(({ key }) => set.order(key)[0]!.id === id)
+  const home = belong('a:80', strayed).toSorted((a, b) => a.asked[0]!.at - b.asked[0]!.at)
+  assertEven(home, since, 1000)
+  const asked = [...strayed, ...others].filter(each => each.asked.length > 0)
+  const homeless = [...belong('d:80', others), ...home, ...belong('d:80', strayed)]
+  assert.ok(homeless.length > drained.length)
+  assert.deepEqual(new Set(asked), new Set(homeless))
+})
+
 test('a tunnel that is elsewhere for another reason than bad health has not strayed', async t => {
   const strategy = boundedLoad(ketama(), 1.2)
   const { set, time, tunnels } = await scene(t, { rebalance: 'close', spread: 0, strategy })

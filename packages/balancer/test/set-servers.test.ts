@@ -6,7 +6,7 @@ import test from 'node:test'
 
 import { ketama, leastConnections, movedShare } from '@ringway/core'
 import type { Lease, Upstream } from '../src/index.ts'
-import { acquired, upstream, located } from './support/upstream.ts'
+import { acquired, clock, located, tryOn, upstream } from './support/upstream.ts'
 
 const keys = Array.from({ length: 300 }, (_, index) => `192.0.${index >> 8}.${index & 255}`)
 
@@ -92,6 +92,55 @@ test('a server that goes takes nothing new, keeps its tunnels to their end, and 
     set.stats().servers.map(({ id }) => id),
     ['b:80']
   )
+})
+
+test('a server that is listed again before it is empty is the same one: its tunnels, limits and marks count', async t => {
+  clock(t)
+  const limited = located([{ host: 'a', port: 80, maxConnections: 2 }, 'b:80'])
+  const set = upstream(t, { servers: limited, pendingHandshakes: 2, failTimeout: 1000 })
+  const key = keys.find(each => set.order(each)[0]!.id === 'a:80')!
+  const [tunnel, handshake] = [await acquired(set, key), await acquired(set, key)]
+  tunnel.opened()
+  const a = tunnel.server
+  const list = moves(set)
+  void set.setServers(located(['b:80']))
+  void set.setServers(limited)
+  assert.deepEqual(set.servers[0], a)
+  assert.equal(set.servers.length, 2)
+  assert.deepEqual([a.state, a.active, a.handshakes, a.usable], ['up', 1, 1, false], 'it is full')
+  assert.equal((await acquired(set, key)).server.id, 'b:80')
+  // What fails counts, though it began before.
+  handshake.settle('failed')
+  assert.equal(a.state, 'down')
+  void set.setServers(located(['b:80']))
+  void set.setServers(limited)
+  assert.equal(a.state, 'down')
+  // Nothing of it is drained with those that are gone.
+  await set.setServers(limited, {})
+  tunnel.settle('ok')
+  assert.equal(a.active, 0)
+  assert.deepEqual(list, [
+    'draining a:80',
+    'up a:80 operator',
+    'down a:80 failures',
+    'draining a:80',
+    'down a:80 operator'
+  ])
+})
+
+test('the time of a mark goes on while its server is not listed', async t => {
+  const time = clock(t)
+  const set = upstream(t, { servers: ['a:80', 'b:80'], failTimeout: 1000 })
+  const key = keys.find(each => set.order(each)[0]!.id === 'a:80')!
+  const tunnel = await acquired(set, key)
+  tunnel.opened()
+  await tryOn(set, 'a:80', 'failed')
+  void set.setServers(located(['b:80']))
+  time.advance(1000)
+  void set.setServers(located(['a:80', 'b:80']))
+  assert.equal(tunnel.server.state, 'probation')
+  await tryOn(set, 'a:80', 'ok')
+  assert.equal(tunnel.server.state, 'up')
 })
 
 test('a server without tunnels is removed at once', t => {

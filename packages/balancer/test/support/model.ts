@@ -109,6 +109,19 @@ export class ModelServer {
     return Math.min(1, (this.#now() - this.backSince) / this.#rules.slowStart)
   }
 
+  /** It is listed otherwise, or again before it was empty: nobody has probed it meanwhile. */
+  list(listed: Listed): void {
+    if (listed.down && !this.listed.down) this.#isOutAgain()
+    this.listed = listed
+    if (this.left) {
+      this.left = false
+      this.#good = 0
+      this.#bad = 0
+      if (this.#rules.probes && this.#verdict === 'up') this.#verdict = 'starting'
+    }
+    this.look()
+  }
+
   /** To be called after whatever may have changed its state: notes when it comes back. */
   look(): void {
     if (this.isWell) {
@@ -165,7 +178,10 @@ export class ModelServer {
     const { rise, fall } = this.#rules
     if (!ok) {
       this.#good = 0
-      if (++this.#bad >= fall) this.#verdict = 'down'
+      if (++this.#bad >= fall && this.#verdict !== 'down') {
+        this.#verdict = 'down'
+        this.#isOutAgain()
+      }
     } else {
       this.#bad = 0
       if (this.#out !== undefined && startedAt < this.#out.since) return
@@ -197,8 +213,13 @@ export class ModelServer {
 
   #takeOut(why: 'failures' | 'outlier', until: number): void {
     this.#out = { since: this.#now(), until, why }
-    this.#outs++
+    this.#isOutAgain()
     this.#good = 0
+  }
+
+  /** Whatever is under way tells of the time before. */
+  #isOutAgain(): void {
+    this.#outs++
     this.#trials = []
   }
 
