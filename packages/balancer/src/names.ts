@@ -21,6 +21,8 @@ class Name {
   readonly #failed: (error: RingwayError) => void
   readonly #end = new AbortController()
   #timer: NodeJS.Timeout | undefined
+  /** The look-up under way: it holds a thread of few, so that no other one begins while it hangs. */
+  #lookup: Promise<dns.LookupAddress[]> | undefined
   #isFailing = false
 
   constructor(host: string, changed: () => void, failed: (error: RingwayError) => void) {
@@ -39,7 +41,10 @@ class Name {
   async #look(): Promise<void> {
     const { signal } = this.#end
     try {
-      const found = await within(dns.promises.lookup(this.#host, { all: true }), TIMEOUT, signal)
+      this.#lookup ??= dns.promises
+        .lookup(this.#host, { all: true })
+        .finally(() => (this.#lookup = undefined))
+      const found = await within(this.#lookup, TIMEOUT, signal)
       if (signal.aborted) return
       this.#isFailing = false
       const before = this.addresses?.join()

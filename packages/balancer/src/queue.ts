@@ -11,6 +11,8 @@ type Choose = (withPlace: boolean) => Server | undefined
 interface Waiter {
   /** Where it waits now. */
   server: Server
+  /** Whether a place on any other server will do. */
+  takesAny: boolean
   readonly choose: Choose
   /** Takes a place there. May throw too. */
   readonly take: (server: Server) => Lease
@@ -41,9 +43,9 @@ export class Queue {
   }
 
   /**
-   * Resolves with a lease when there is a place, with undefined when no server is usable any more. Who can't wait, or has
-   * waited too long, takes a place elsewhere if there is one. Else it rejects with `ERR_RINGWAY_QUEUE_FULL` or
-   * `ERR_RINGWAY_QUEUE_TIMEOUT`; also with the signal's reason, and with what `choose` throws.
+   * Resolves with a lease when there is a place, with undefined when no server is usable any more. Who has waited for half
+   * of the limit, or can't wait as the queue is full, takes a place on any other server. Rejects with
+   * `ERR_RINGWAY_QUEUE_FULL`, `ERR_RINGWAY_QUEUE_TIMEOUT`, the signal's reason, or what `choose` throws.
    *
    * @param server - the one that was chosen and has no place
    * @param choose - chooses again
@@ -70,6 +72,7 @@ export class Queue {
       }
       const waiter: Waiter = {
         server,
+        takesAny: false,
         choose,
         take,
         resolve: lease => {
@@ -82,11 +85,17 @@ export class Queue {
         }
       }
       const abort = (): void => waiter.reject(signal!.reason)
-      const timer = setTimeout(() => {
-        if (this.#chooseAgain(waiter, true)) return
+      const expire = (): void => {
         const problem = `${waiter.server.id} had no place within ${timeout} ms`
         waiter.reject(new RingwayError('ERR_RINGWAY_QUEUE_TIMEOUT', problem))
-      }, timeout)
+      }
+      const half = Math.ceil(timeout / 2)
+      let timer = setTimeout(() => {
+        timer = setTimeout(expire, timeout - half)
+        timer.unref()
+        waiter.takesAny = true
+        this.#chooseAgain(waiter)
+      }, half)
       timer.unref()
       signal?.addEventListener('abort', abort)
       this.#waiters.add(waiter)
@@ -107,7 +116,7 @@ export class Queue {
         if (all) this.#unasked.add(server)
         return
       }
-      if (waiter.server === server || (all && isUsable)) this.#chooseAgain(waiter)
+      if (waiter.server === server || (isUsable && (all || waiter.takesAny))) this.#chooseAgain(waiter)
     }
   }
 
@@ -121,19 +130,14 @@ export class Queue {
     for (const waiter of this.#waiters) waiter.resolve(undefined)
   }
 
-  /** Gives whether that was the end of the wait. */
-  #chooseAgain(waiter: Waiter, withPlace = false): boolean {
+  #chooseAgain(waiter: Waiter): void {
     try {
-      const server = waiter.choose(withPlace)
-      if (server?.hasPlace === false) {
-        waiter.server = server
-        return false
-      }
-      if (server === undefined && withPlace) return false
-      waiter.resolve(server && waiter.take(server))
+      const server = (waiter.takesAny ? waiter.choose(true) : undefined) ?? waiter.choose(false)
+      if (server === undefined) waiter.resolve(undefined)
+      else if (server.hasPlace) waiter.resolve(waiter.take(server))
+      else waiter.server = server
     } catch (error) {
       waiter.reject(error)
     }
-    return true
   }
 }

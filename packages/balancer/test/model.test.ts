@@ -345,6 +345,8 @@ class Run {
       const choice = this.#choose(waiter)
       if (choice?.state === 'probation') continue
       assert.equal(choice?.hasPlace, false, `${waiter.key} waits for nothing`)
+      if (performance.now() - waiter.since < QUEUE.timeout / 2) continue
+      assert.equal(this.#choose(waiter, true), undefined, `${waiter.key} has waited long enough for its own`)
     }
   }
 

@@ -187,7 +187,11 @@ test('a name of which nothing is known is down, looked up each second, and then 
 
 test('a resolver that never answers is given 5 s, and then the others take the traffic', async t => {
   const time = clock(t)
-  resolver(t, { 'sre1.test': new Promise(() => {}) })
+  const { names, asked } = resolver(t, {})
+  let answer!: (found: string[]) => void
+  names['sre1.test'] = new Promise(resolve => {
+    answer = resolve
+  })
   const set = upstream(t, { servers: ['sre1.test:80', '10.0.0.9:80'] })
   const controller = new AbortController()
   const aborted = set.acquire('x', { signal: controller.signal })
@@ -197,6 +201,19 @@ test('a resolver that never answers is given 5 s, and then the others take the t
   time.advance(5000)
   assert.equal((await waiting)?.server.id, '10.0.0.9:80')
   assert.equal(set.servers[0]!.state, 'down')
+  // It holds one of the few threads that look-ups have: it is waited for, not asked once more.
+  for (let i = 0; i < 60; i++) {
+    time.advance(1000)
+    await settle()
+  }
+  assert.equal(asked.length, 1)
+  answer(['10.0.0.1'])
+  await settle()
+  assert.equal(hostOf(set.servers[0]!), 'sre1.test', 'it came too late')
+  time.advance(1000)
+  await settle()
+  assert.equal(hostOf(set.servers[0]!), '10.0.0.1')
+  assert.equal(set.servers[0]!.state, 'up')
 })
 
 test('disposal ends the wait for the first look-up, and nothing is looked up any more', async t => {

@@ -4,9 +4,15 @@ import test from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 
 import type { Lease, Upstream } from '../src/index.ts'
-import { acquired, upstream } from './support/upstream.ts'
+import { acquired, clock, upstream } from './support/upstream.ts'
 
 const one = ['a:80']
+
+/** Keys that belong to a server. */
+function keysOf(set: Upstream, id: string, count: number): string[] {
+  const keys = Array.from({ length: 200 }, (_, i) => `key-${i}`)
+  return keys.filter(key => set.order(key)[0]!.id === id).slice(0, count)
+}
 
 /** The results of acquires in the order in which they end. */
 function race(
@@ -128,13 +134,31 @@ test('nobody waits longer than the queue’s time, and its timers are gone then'
   assert.equal(set.servers[0]!.handshakes, 0)
 })
 
-test('who has waited for its own server for all of the queue’s time goes to the next one that has a place', async t => {
+test('who has waited for its own server for half of the queue’s time takes any place, the longest first', async t => {
+  const time = clock(t)
   const set = upstream(t, { servers: ['a:80', 'b:80', 'c:80'], pendingHandshakes: 1, queue: { timeout: 20 } })
-  const [home, second, third] = set.order('x')
-  for (const except of [[], [home!]]) await acquired(set, 'x', except)
-  assert.equal((await acquired(set, 'x')).server, third)
-  await assert.rejects(set.acquire('x'), { code: 'ERR_RINGWAY_QUEUE_TIMEOUT' })
-  assert.equal(second!.handshakes, 1)
+  const [home, second, third] = set.order('x').map(({ id }) => id)
+  await acquired(set, 'x')
+  const held = await acquired(set, 'x', [set.order('x')[0]!])
+  const { ended } = race(set, ['x', 'x', 'x'])
+  await turn()
+  const theirs = keysOf(set, second!, 1)
+  const other = race(set, theirs)
+  time.advance(9)
+  await turn()
+  assert.deepEqual(ended, [])
+  time.advance(1)
+  await turn()
+  assert.deepEqual(ended, [`x ${third}`])
+  held.opened()
+  await turn()
+  assert.deepEqual(ended.slice(1), [`x ${second}`])
+  assert.deepEqual(other.ended, [])
+  time.advance(10)
+  await turn()
+  assert.deepEqual(ended.slice(2), ['x ERR_RINGWAY_QUEUE_TIMEOUT'])
+  assert.deepEqual(other.ended, [`${theirs[0]} ERR_RINGWAY_QUEUE_TIMEOUT`])
+  assert.equal(set.servers.find(({ id }) => id === home)!.handshakes, 1)
 })
 
 test('who finds the queue full goes to the next server that has a place, and is refused if there is none', async t => {

@@ -180,6 +180,19 @@ test('a server that takes connections and never answers, without probes: out at 
   assert.deepEqual(moves, ['down by failures', 'probation by expired', 'up by traffic'])
 })
 
+test('a server that never answers and takes two handshakes at a time: who has queued for it goes elsewhere', async t => {
+  const queue = { timeout: 500 }
+  const all = await ward(t, { timeouts: { handshake: 3_000 }, upstream: { pendingHandshakes: 2, queue } })
+  const { gate, sick, mood, addresses } = all
+  mood.handshake = silent
+  // Ten of its own clients: two are tried there, eight wait.
+  const tries = await visit(t, gate, addresses)
+  const inVain = tries.filter(([first]) => first!.result === 'ERR_RINGWAY_ANSWER_TIMEOUT')
+  assert.equal(inVain.length, 2)
+  assert.ok(inVain.every(([first]) => first!.server === sick.id))
+  assert.ok(tries.every(each => inVain.includes(each) || each.length === 1))
+})
+
 test('a server that is half dead: probes are good, handshakes are reset; it stays out as an outlier', async t => {
   const outliers = { consecutive: 3, time: 2_000 }
   const all = await ward(t, { upstream: { health, outliers } })
