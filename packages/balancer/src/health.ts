@@ -78,6 +78,7 @@ interface Mark {
  *                   └─────────────────────────────▶│                          down                          │
  *                                                  └────────────────────────────────────────────────────────┘
  *   any of them ── no longer in the set ──▶ draining ── its last tunnel or try has ended ──▶ removed
+ *   draining ── listed again, if it wasn't drained ──▶ starting, up, down or probation
  * ```
  */
 export class Health {

@@ -107,9 +107,12 @@ export interface RetryBudgetOptions {
 
 /** Where clients wait whose server has {@link UpstreamOptions.pendingHandshakes} under way. */
 export interface QueueOptions {
-  /** So many may wait in the upstream; beyond that they are refused at once. At least 1. Default: 1000. HAProxy: `maxqueue`. */
+  /** So many may wait in the upstream; others take a place on any server at once, or are refused. At least 1. Default: 1000. HAProxy: `maxqueue`. */
   size?: number
-  /** So long each may wait, in milliseconds. Default: 10000. HAProxy: `timeout queue`. */
+  /**
+   * So long each may wait, in milliseconds; after half of it, for a place on any server. Default: 10000. HAProxy: `timeout
+   * queue`.
+   */
   timeout?: number
 }
 
@@ -216,8 +219,8 @@ export interface UpstreamOptions {
    */
   onDown?: 'keep' | 'close'
   /**
-   * What happens to tunnels that are elsewhere because their key's own server was out of use, once that is back: they stay
-   * until their clients come again, or are asked to end over `spread`, after the server's slow start. Default: `'lazy'`.
+   * What happens to tunnels that are elsewhere because their key's own server was out of use, once that is back, and to those
+   * whose key belongs to a server that is new: they stay until their clients come again, or are asked to end over `spread`, after the server's slow start. Default: `'lazy'`.
    * HAProxy: `on-marked-up shutdown-backup-sessions`.
    */
   rebalance?: 'lazy' | 'close'
