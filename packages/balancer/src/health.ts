@@ -49,8 +49,6 @@ export interface HealthRules {
 export interface HealthSurroundings {
   /** The probes' options; undefined without probes. */
   readonly health: Pick<HealthConfig, 'rise' | 'fall' | 'starting'> | undefined
-  /** Whether it is the upstream's only server now, which failures never mark: there is nothing to gain from it. */
-  readonly alone: boolean
 }
 
 /** Failed tries took the server out. Times are of the monotonic clock. */
@@ -187,12 +185,16 @@ export class Health {
     return attempt.outs === this.#outs
   }
 
-  /** A try failed by the server's fault, and it is news. */
-  failed(attempt: Attempt): void {
+  /**
+   * A try failed by the server's fault, and it is news.
+   *
+   * @param isLast - whether no other server is well: then there is nothing to gain from a mark
+   */
+  failed(attempt: Attempt, isLast: boolean): void {
     const { maxFails, failTimeout } = this.#rules
     // Another one may be tried next, where failures put no mark.
     const isTrial = this.#trials.delete(attempt)
-    if (maxFails === 0 || failTimeout === 0 || this.#around.alone) return
+    if (maxFails === 0 || failTimeout === 0 || isLast) return
     // It is marked, and tried all the same: in a panic.
     if (this.#mark?.over === false) return
     this.#failures = [...this.#recentFailures(), performance.now()]

@@ -47,6 +47,8 @@ export interface ServerSurroundings extends HealthSurroundings {
   /** Those whose slow start is under way, kept by each of them. */
   readonly ramping: Set<Server>
   readonly outliers: Outliers | undefined
+  /** Whether no other server of the set is well. */
+  readonly isLast: (server: Server) => boolean
   /** Told when a try has become a tunnel. Must not throw. */
   readonly opened: (server: Server, lease: ServerLease) => void
   /** Told when a try is no longer under way, or a tunnel has ended, after the counts are right. Must not throw. */
@@ -287,7 +289,7 @@ export class Server implements UpstreamServer {
     this.#endTry()
     this.#totals.failed++
     if (this.#health.isNews(attempt) && this.#around.outliers?.failed(this) !== true) {
-      this.#health.failed(attempt)
+      this.#health.failed(attempt, this.#around.isLast(this))
     }
     this.#around.freed(this)
   }

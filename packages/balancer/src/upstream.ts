@@ -317,13 +317,10 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
   }
 
   #makeSurroundings(): ServerSurroundings {
-    const set = (): ServerSet => this.#set
     const { health, pendingHandshakes, outliers } = this.#config
     return {
       health,
-      get alone() {
-        return set().servers.length === 1
-      },
+      isLast: server => !this.#set.servers.some(each => each !== server && each.isWell),
       pendingHandshakes,
       load: this.#load,
       ramping: this.#ramping,

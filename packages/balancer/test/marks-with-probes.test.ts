@@ -20,7 +20,7 @@ function probed(
   fail: (attempt?: Attempt) => void
 } {
   const list: string[] = []
-  const around = { health: { rise, fall, starting }, alone: false }
+  const around = { health: { rise, fall, starting } }
   const moved = (_: ServerState, to: ServerState, reason: Reason): void => void list.push(`${to} ${reason}`)
   const server = new Health({ ...rules, maxFails }, around, true, moved)
   return {
@@ -29,7 +29,7 @@ function probed(
     good: (startedAt = performance.now()) => server.probed(true, startedAt),
     bad: () => server.probed(false, performance.now()),
     fail(attempt = server.begin()) {
-      if (server.isNews(attempt)) server.failed(attempt)
+      if (server.isNews(attempt)) server.failed(attempt, false)
     }
   }
 }

@@ -58,12 +58,13 @@ test('what the operator has down, what is full, and what is tried already stays 
 
 test('while a backup is well it takes the traffic, and there is no panic', async t => {
   clock(t)
-  const set = upstream(t, { servers: ['a:80', { host: 'b', port: 80, backup: true }], panic: 1 })
+  const backup = { host: 'b', port: 80, backup: true }
+  const set = upstream(t, { servers: ['a:80', backup], panic: 1 })
   const list = panics(set)
   await fail(set, 'a:80')
   assert.equal((await acquired(set, 'x')).server.id, 'b:80')
   assert.deepEqual(list, [])
-  await fail(set, 'b:80')
+  void set.setServers(located(['a:80', { ...backup, down: true }]))
   assert.deepEqual(list, ['start'])
   assert.equal((await acquired(set, 'x')).server.id, 'a:80')
 })
@@ -94,7 +95,8 @@ test('a change of the set can end a panic; who waits in the queue is let in by o
 test('without the option all may be down, and nobody is used', async t => {
   clock(t)
   const set = upstream(t, { servers })
-  for (const id of servers) await fail(set, id)
+  await fail(set, 'a:80')
+  void set.setServers(located(servers.map(id => ({ id, host: id[0]!, port: 80, down: id !== 'a:80' }))))
   assert.equal(await set.acquire('x'), undefined)
   assert.equal(set.stats().panic, false)
 })

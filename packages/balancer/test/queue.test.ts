@@ -4,7 +4,7 @@ import test from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 
 import type { Lease, Upstream } from '../src/index.ts'
-import { acquired, clock, upstream } from './support/upstream.ts'
+import { acquired, clock, located, upstream } from './support/upstream.ts'
 
 const one = ['a:80']
 
@@ -108,7 +108,7 @@ test('when no server is left, those who wait get none', async t => {
   await turn()
   assert.equal(other.server, second)
   assert.deepEqual(ended, [])
-  other.settle('failed')
+  void set.setServers(located(set.servers.map(({ id }) => ({ id, host: id[0]!, port: 80, down: true }))))
   await turn()
   assert.deepEqual(ended, ['x undefined', 'x undefined'])
 })

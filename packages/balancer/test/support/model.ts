@@ -165,8 +165,9 @@ export class ModelServer {
     }
     this.cancelled(attempt)
     const { maxFails, failTimeout } = this.listed
+    const isLast = all.every(each => each === this || !each.isWell)
     const isOutNow = this.#out !== undefined && this.#now() < this.#out.until
-    if (maxFails === 0 || failTimeout === 0 || all.length === 1 || isOutNow) return
+    if (maxFails === 0 || failTimeout === 0 || isLast || isOutNow) return
     this.#failures = [...this.#failures.filter(time => time >= this.#now() - failTimeout), this.#now()]
     if (isTrial || this.#failures.length >= maxFails) {
       this.#takeOut('failures', this.#rules.probes ? Infinity : this.#now() + failTimeout)
