@@ -11,14 +11,16 @@ import type { Route, UpgradeServer } from './dispatcher.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { gatewayError, publicError } from './errors.ts'
 import { Lingering } from './linger.ts'
-import type { GatewayOptions, Log, Timeouts } from './options.ts'
+import type { GatewayOptions, Log, PingOptions, Timeouts } from './options.ts'
 import { checkOptions } from './options.ts'
 import { Pools } from './pools.ts'
 import { Record } from './record.ts'
 import type { Reply } from './reply.ts'
 import { plainReply } from './reply.ts'
 import { handle } from './request.ts'
-import type { Entry, TunnelInfo } from './tunnels.ts'
+import { Tunnel } from './tunnel.ts'
+import type { TunnelAbout } from './tunnel.ts'
+import type { Entry } from './tunnels.ts'
 import { Tunnels } from './tunnels.ts'
 import { UnderWay } from './under-way.ts'
 import { upgrade } from './upgrade.ts'
@@ -38,8 +40,8 @@ export interface Attachment {
 
 /** What happened to a tunnel, for the gateway to tell. */
 export interface Listener {
-  opened(tunnel: TunnelInfo): void
-  closed(tunnel: TunnelInfo, end: TunnelEnd): void
+  opened(tunnel: Tunnel): void
+  closed(tunnel: Tunnel, end: TunnelEnd): void
 }
 
 /** An admitted upgrade on its way through the host's chain. */
@@ -62,7 +64,8 @@ export class Engine {
   readonly upstream: Upstream
   readonly timeouts: Required<Timeouts>
   /** What each tunnel is told. */
-  readonly splice: Required<SpliceOptions>
+  readonly splice: SpliceOptions
+  readonly #ping: Required<PingOptions> | undefined
   readonly log: Log
   readonly pools: Pools
   readonly tunnels: Tunnels = new Tunnels()
@@ -81,8 +84,9 @@ export class Engine {
     const config = checkOptions(options)
     this.upstream = new Upstream(config.upstream, 'upstream')
     this.timeouts = config.timeouts
-    const { read, send, linger } = config.timeouts
-    this.splice = { read, send, linger, watch: config.watch, sharedReads: config.sharedReads }
+    const { read, send, linger, lifetime } = config.timeouts
+    this.splice = { read, send, linger, lifetime, ...config.splice }
+    this.#ping = config.ping
     this.log = config.log
     this.pools = new Pools(config.timeouts)
     this.upstream.on('server:removed', server => this.pools.remove(server))
@@ -200,7 +204,9 @@ export class Engine {
   }
 
   /** Keeps a tunnel until its end. */
-  keep(splice: Splice, owner: object, lease: Lease, record: Record, tunnel: TunnelInfo): void {
+  keep(splice: Splice, owner: object, lease: Lease, record: Record, about: TunnelAbout): void {
+    const tunnel = new Tunnel(splice, about)
+    if (this.#ping !== undefined) tunnel.ping(this.#ping.every, this.#ping.timeout, this.#ping.side)
     this.tunnels.keep(splice, owner, lease, record, end => this.#listener.closed(tunnel, end))
     this.#listener.opened(tunnel)
   }

@@ -20,14 +20,14 @@ import { Engine } from './engine.ts'
 import { gatewayError } from './errors.ts'
 import type { GatewayOptions } from './options.ts'
 import { middlewareReply, plainReply } from './reply.ts'
-import type { TunnelInfo } from './tunnels.ts'
+import type { Tunnel } from './tunnel.ts'
 
 /** The events of a {@link Gateway}, with their arguments: those of its upstream, and of its tunnels. */
 export interface GatewayEvents extends UpstreamEvents {
   /** A tunnel is open. */
-  'tunnel:open': [tunnel: TunnelInfo]
+  'tunnel:open': [tunnel: Tunnel]
   /** A tunnel has ended. */
-  'tunnel:close': [tunnel: TunnelInfo, end: TunnelEnd]
+  'tunnel:close': [tunnel: Tunnel, end: TunnelEnd]
 }
 
 /** What {@link Gateway.attach} may be told. */

@@ -49,5 +49,5 @@ export type {
 } from './gateway.ts'
 export { GatewayError } from './errors.ts'
 export type { UpgradeServer } from './dispatcher.ts'
-export type { GatewayOptions, Log, Timeouts } from './options.ts'
-export type { TunnelInfo } from './tunnels.ts'
+export type { GatewayOptions, Log, PingOptions, Timeouts } from './options.ts'
+export type { Tunnel, TunnelAbout } from './tunnel.ts'

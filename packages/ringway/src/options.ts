@@ -2,8 +2,9 @@ import type { KeyFunction } from '@ringway/core'
 import { remoteAddress } from '@ringway/core'
 import { Fields } from '@ringway/core/fields'
 import type { UpstreamOptions } from '@ringway/balancer'
+import type { RateLimit, SpliceOptions } from '@ringway/tunnel'
 
-/** Limits in time, all in milliseconds. `read`, `send` and `chain` are off at 0. */
+/** Limits in time, all in milliseconds. `read`, `send`, `chain` and `lifetime` are off at 0. */
 export interface Timeouts {
   /** How long an app's chain may take to let an upgrade through or to answer it. Default 30,000. */
   readonly chain?: number
@@ -17,6 +18,18 @@ export interface Timeouts {
   readonly send?: number
   /** Silence that one side may keep after the other has ended, or after it was refused. Default 5,000. */
   readonly linger?: number
+  /** How long a tunnel may live, give or take a tenth by chance; then it is closed with 1012. Default 0, without end. */
+  readonly lifetime?: number
+}
+
+/** Who is asked for a sign of life, and when. Times in milliseconds. */
+export interface PingOptions {
+  /** After so long without a byte. Default 25,000: below the limits of most others on the way. */
+  readonly every?: number
+  /** So long it has for an answer. Default 10,000. */
+  readonly timeout?: number
+  /** Whom. Default `'client'`. */
+  readonly side?: 'client' | 'backend'
 }
 
 /** Where lines go: pino's shape, so `fastify.log`, pino and winston fit as they are. */
@@ -47,6 +60,20 @@ export interface GatewayOptions {
    * lost. No byte that passes is changed. Default false: clients see a FIN or a reset, so 1006.
    */
   readonly watch?: boolean
+  /** Whether a side's FIN is passed on and the other side goes on; false closes both, as nginx does. Default true. */
+  readonly halfClose?: boolean
+  /**
+   * Asks one side of each tunnel for a Pong when nothing has come from it for `every` milliseconds, and ends the tunnel when
+   * nothing comes within `timeout` either. Needs `watch`. Default: nobody is asked.
+   */
+  readonly ping?: PingOptions
+  /**
+   * Bytes that a client's message may have, as sent, so compressed where it is; a larger one ends the tunnel with 1009. Needs
+   * `watch`. Default 0, no limit.
+   */
+  readonly maxMessage?: number
+  /** How much each client may send in a second: more waits, and its client with it. Default: no limit. */
+  readonly rate?: RateLimit
   /**
    * Whether tunnels of plain sockets read into one buffer that all of them share, where this Node has what that needs.
    * Default true; false takes Node's streams, as TLS does anyway.
@@ -61,8 +88,9 @@ export interface Config {
   readonly upstream: UpstreamOptions
   readonly key: KeyFunction
   readonly timeouts: Required<Timeouts>
-  readonly watch: boolean
-  readonly sharedReads: boolean
+  /** What each tunnel is told, besides its limits in time. */
+  readonly splice: Pick<SpliceOptions, 'watch' | 'sharedReads' | 'halfClose' | 'maxMessage' | 'rate'>
+  readonly ping: Required<PingOptions> | undefined
   readonly log: Log
 }
 
@@ -75,9 +103,21 @@ const STDERR: Log = {
   }
 }
 
+const NEEDS_WATCH = 'needs `watch: true`'
+
 /** @throws ConfigError that names the first bad option; those of the upstream are checked by the upstream */
 export function checkOptions(options: GatewayOptions): Config {
-  const fields = new Fields(options, '', ['upstream', 'timeouts', 'watch', 'sharedReads', 'log'])
+  const fields = new Fields(options, '', [
+    'upstream',
+    'timeouts',
+    'watch',
+    'sharedReads',
+    'halfClose',
+    'ping',
+    'maxMessage',
+    'rate',
+    'log'
+  ])
   if (!fields.has('upstream')) throw fields.error('upstream', 'must be given, with at least one server')
   // The rest of the upstream's fields is the balancer's to check.
   const upstream = new Fields(options.upstream, 'upstream', Object.keys(options.upstream ?? {}))
@@ -90,7 +130,8 @@ export function checkOptions(options: GatewayOptions): Config {
     'handshake',
     'read',
     'send',
-    'linger'
+    'linger',
+    'lifetime'
   ])
   const log = fields.has('log') ? fields.get('log') : STDERR
   for (const level of ['info', 'warn', 'error'] as const) {
@@ -106,10 +147,43 @@ export function checkOptions(options: GatewayOptions): Config {
       handshake: times.milliseconds('handshake', 60_000, 1),
       read: times.milliseconds('read', 60_000, 0),
       send: times.milliseconds('send', 60_000, 0),
-      linger: times.milliseconds('linger', 5_000, 1)
+      linger: times.milliseconds('linger', 5_000, 1),
+      lifetime: times.milliseconds('lifetime', 0, 0)
     },
-    watch: fields.boolean('watch', false),
-    sharedReads: fields.boolean('sharedReads', true),
+    splice: checkSplice(fields),
+    ping: fields.has('ping') ? checkPing(fields) : undefined,
     log: log as Log
+  }
+}
+
+function checkSplice(fields: Fields): Config['splice'] {
+  const watch = fields.boolean('watch', false)
+  const maxMessage = fields.integer('maxMessage', 0, 0)
+  if (maxMessage > 0 && !watch) throw fields.error('maxMessage', NEEDS_WATCH)
+  return {
+    watch,
+    maxMessage,
+    sharedReads: fields.boolean('sharedReads', true),
+    halfClose: fields.boolean('halfClose', true),
+    rate: fields.has('rate') ? checkRate(fields, watch) : undefined
+  }
+}
+
+function checkRate(fields: Fields, watch: boolean): Required<RateLimit> {
+  const rate = new Fields(fields.get('rate'), 'rate', ['bytes', 'messages'])
+  const messages = rate.integer('messages', 0, 0)
+  if (messages > 0 && !watch) throw rate.error('messages', NEEDS_WATCH)
+  return { bytes: rate.integer('bytes', 0, 0), messages }
+}
+
+function checkPing(fields: Fields): Required<PingOptions> {
+  const ping = new Fields(fields.get('ping'), 'ping', ['every', 'timeout', 'side'])
+  if (!fields.boolean('watch', false)) throw fields.error('ping', NEEDS_WATCH)
+  const side = ping.has('side') ? ping.get('side') : 'client'
+  if (side !== 'client' && side !== 'backend') throw ping.mismatch('side', "'client' or 'backend'")
+  return {
+    every: ping.milliseconds('every', 25_000, 1),
+    timeout: ping.milliseconds('timeout', 10_000, 1),
+    side
   }
 }

@@ -1,4 +1,4 @@
-import type { TunnelEnd } from '@ringway/tunnel'
+import type { Timing, TunnelEnd } from '@ringway/tunnel'
 import { TunnelError } from '@ringway/tunnel'
 import type { GatewayError } from './errors.ts'
 import type { Log } from './options.ts'
@@ -18,6 +18,7 @@ export class Record {
   readonly #fields: { address: string | undefined; method: string; target: string }
   readonly #started = performance.now()
   readonly #tries: Try[] = []
+  #timing: Timing | undefined
   #done = false
 
   constructor(
@@ -30,9 +31,10 @@ export class Record {
     this.#fields = fields
   }
 
-  /** A try has ended. */
-  tried(server: string, result: number | string): void {
+  /** A try has ended; an answer, with how long it took. */
+  tried(server: string, result: number | string, timing?: Timing): void {
     this.#tries.push({ server, result })
+    this.#timing = timing
   }
 
   /** The server has answered, and the client was told; or the tunnel has ended. */
@@ -53,7 +55,7 @@ export class Record {
     if (this.#done) return
     this.#done = true
     const life = Math.round(performance.now() - this.#started)
-    const fields = { ...this.#fields, status, life, tries: this.#tries, ...more }
+    const fields = { ...this.#fields, status, life, tries: this.#tries, ...this.#timing, ...more }
     try {
       this.#log[level](fields, `${this.#kind} ${status}`)
     } catch (error) {

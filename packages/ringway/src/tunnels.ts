@@ -2,16 +2,6 @@ import type { Lease, Recall } from '@ringway/balancer'
 import type { Splice, TunnelEnd } from '@ringway/tunnel'
 import type { Record } from './record.ts'
 
-/** What the `tunnel:open` and `tunnel:close` events tell. */
-export interface TunnelInfo {
-  /** The server's id. */
-  readonly server: string
-  /** The client's address; `undefined` on a Unix socket. */
-  readonly address: string | undefined
-  /** The key that chose the server; `undefined` when there was none. */
-  readonly key: string | undefined
-}
-
 /** An open tunnel. */
 export interface Entry {
   readonly splice: Splice

@@ -78,7 +78,7 @@ async function firstAnswer(
     try {
       const target = { ...server.address, tls: server.tls }
       const answer = await open(target, client.head, offer, forwarding, { ...engine.timeouts, signal })
-      record.tried(server.id, answer.status)
+      record.tried(server.id, answer.status, answer.timing)
       return { lease, answer }
     } catch (error) {
       // Not the server's fault: the client is gone, we are closing, or the request can't be written.

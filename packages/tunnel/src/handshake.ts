@@ -12,6 +12,14 @@ import { responseHeaders, upgradeRequest } from './headers.ts'
 import type { ResponseHead } from './response-head.ts'
 import { malformed, ResponseHeadParser } from './response-head.ts'
 
+/** How long a try took, in milliseconds from its start. */
+export interface Timing {
+  /** Until the connection stood, TLS included. */
+  readonly connect: number
+  /** Until the whole head of the answer was there. */
+  readonly answer: number
+}
+
 /** The backend took the upgrade: a valid `101`. */
 export interface Accepted {
   /** Tells it from {@link Declined}. */
@@ -26,6 +34,7 @@ export interface Accepted {
   readonly backend: Socket
   /** What the backend sent right behind its head. */
   readonly rest: Buffer
+  readonly timing: Timing
 }
 
 /** The backend gave any other answer, to be relayed as it is. */
@@ -42,6 +51,7 @@ export interface Declined {
   readonly body: AsyncIterable<Buffer>
   /** To be destroyed once the body was read or isn't wanted. Nothing but our request was ever written to it. */
   readonly backend: Socket
+  readonly timing: Timing
 }
 
 /** What {@link open} needs to know of one try. A limit of 0 is none. */
@@ -76,11 +86,14 @@ export async function open(
   options: OpenOptions
 ): Promise<Accepted | Declined> {
   const text = upgradeRequest(request, forwarding)
+  const began = performance.now()
   const backend = await dial(target, { timeout: options.connect, signal: options.signal })
+  const connect = performance.now() - began
   try {
     backend.write(text, 'latin1')
     const wait = { timeout: options.handshake, signal: options.signal }
     const { head, rest } = await readHead(backend, nameOf(target), wait)
+    const timing = { connect, answer: performance.now() - began }
     if (head.status === 101) {
       checkAccepted(head, offer)
       return {
@@ -89,10 +102,11 @@ export async function open(
         reason: head.reason,
         rawHeaders: switchingHeaders(head.rawHeaders),
         backend,
-        rest
+        rest,
+        timing
       }
     }
-    return decline(head, rest, backend, options.read)
+    return decline(head, rest, backend, options.read, timing)
   } catch (error) {
     backend.destroy()
     throw error
@@ -193,7 +207,7 @@ export function acceptKey(key: string): string {
   return hash('sha1', `${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`, 'base64')
 }
 
-function decline(head: ResponseHead, rest: Buffer, backend: Socket, read: number): Declined {
+function decline(head: ResponseHead, rest: Buffer, backend: Socket, read: number, timing: Timing): Declined {
   const framing = framingOf(head)
   const rawHeaders = responseHeaders(head.rawHeaders)
   // The one hop-by-hop header that a client needs to see: which versions or protocols would have been taken.
@@ -211,7 +225,7 @@ function decline(head: ResponseHead, rest: Buffer, backend: Socket, read: number
   })
   if (rest.length > 0) backend.unshift(rest)
   const body = readOnce(backend, framing)
-  return { kind: 'declined', status: head.status, reason: head.reason, rawHeaders, body, backend }
+  return { kind: 'declined', status: head.status, reason: head.reason, rawHeaders, body, backend, timing }
 }
 
 /** The body, and with its end the socket's, however it came: not every line of Node destroys a stream that was read. */

@@ -1,9 +1,27 @@
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { closeFrame, FrameTracker } from './frames.ts'
+import { closeFrame, FrameTracker, pingFrame } from './frames.ts'
+import { Throttle } from './rate.ts'
+import type { RateLimit } from './rate.ts'
 import { keepLent, lend, shareReads, unshareReads } from './shared-read.ts'
 
 const NOTHING: Buffer = Buffer.alloc(0)
+
+/** What a relay does besides passing bytes on. */
+export interface RelayOptions {
+  /** Whose frames they are, when they are followed. */
+  readonly watched: 'client' | 'backend' | undefined
+  /** Whether the reads of both sides are shared; both can be. */
+  readonly isShared: boolean
+  /** Bytes that a message may have; 0, the default, is no limit. Where nobody follows the frames there is none. */
+  readonly maxMessage?: number
+  /** How much may come in a second. Default: no limit. */
+  readonly rate?: RateLimit | undefined
+  /** Called once, when the source has ended and all it said is passed on. */
+  readonly onEnd: () => void
+  /** Called once, when a message is too large: nothing of that frame has passed but what came before its length. */
+  readonly onTooLarge?: () => void
+}
 
 /**
  * One direction of a splice: what comes from one side is written to the other, and reading stops while the other takes no
@@ -16,12 +34,15 @@ export class Relay {
   ended = false
   readonly #from: Duplex
   readonly #to: Duplex
-  readonly #onEnd: () => void
+  readonly #options: RelayOptions
   readonly #frames: FrameTracker | undefined
-  readonly #isMasked: boolean
+  readonly #throttle: Throttle | undefined
+  /** What was read and may not pass yet: then the source is paused. At most one read. */
+  #held: Buffer = NOTHING
+  /** Whether a Ping of ours waits for the end of a frame. */
+  #pings = false
   /** What is said at the next frame border, and what follows then. */
   #parting: { readonly farewell: Buffer; readonly done: () => void } | undefined
-  readonly #isShared: boolean
   #stopped = false
   #seenBytes = 0
   #seenWaiting = 0
@@ -29,27 +50,23 @@ export class Relay {
   /** When something last came through, and when the destination was last seen to take what there was. */
   movedAt: number = performance.now()
   takenAt: number = this.movedAt
+  /** When the source was last heard of. */
+  heardAt: number = this.movedAt
+  /** When a Ping of ours was last put, to the destination. */
+  pingedAt: number = -Infinity
+  /** When a Close frame of the source passed first. */
+  closedAt: number = Infinity
 
   /**
    * @param from - the source; its flow starts with {@link start}
    * @param to - the destination; never ended here
-   * @param onEnd - called once, when the source has ended
-   * @param watched - whose frames they are, when they are followed
-   * @param isShared - whether the reads of both are shared; both can be
    */
-  constructor(
-    from: Duplex,
-    to: Duplex,
-    onEnd: () => void,
-    watched: 'client' | 'backend' | undefined,
-    isShared: boolean
-  ) {
+  constructor(from: Duplex, to: Duplex, options: RelayOptions) {
     this.#from = from
     this.#to = to
-    this.#onEnd = onEnd
-    this.#frames = watched && new FrameTracker()
-    this.#isMasked = watched === 'client'
-    this.#isShared = isShared
+    this.#options = options
+    this.#frames = options.watched && new FrameTracker(options.maxMessage)
+    this.#throttle = options.rate && new Throttle(options.rate, this.#frames)
   }
 
   /** @param head - bytes of the source that were read before the splice, written first */
@@ -57,19 +74,34 @@ export class Relay {
     const from = this.#from.on('end', this.#end)
     if (head.length > 0) this.#read(head)
     this.#to.on('drain', this.#drained)
-    if (this.#isShared) {
-      const held = readAll(from)
-      if (held.length > 0) this.#read(held)
+    if (this.#options.isShared) {
+      const read = readAll(from)
+      if (read.length > 0) this.#read(read)
       shareReads(from as Socket, this.#readShared)
     } else from.on('data', this.#read)
     if (from.readableEnded) this.#end()
-    else if (this.waiting > 0 && this.#to.writableNeedDrain) from.pause()
+    else if (this.#isStopped) from.pause()
     else from.resume()
   }
 
   /** Bytes that wait because the destination takes none. */
   get waiting(): number {
     return this.#to.writableLength
+  }
+
+  /** What was read and not passed on, as more would have come than may. */
+  get held(): Buffer {
+    return this.#held
+  }
+
+  /** The code of the source's Close frame; undefined while there is none, or without one. */
+  get closeCode(): number | undefined {
+    return this.#frames?.closeCode
+  }
+
+  /** Whether no more may be read now. */
+  get #isStopped(): boolean {
+    return this.#held.length > 0 || (this.waiting > 0 && this.#to.writableNeedDrain)
   }
 
   /**
@@ -81,12 +113,17 @@ export class Relay {
   sweep(now: number): void {
     const { bytes, waiting } = this
     const taken = bytes - waiting
-    if (bytes !== this.#seenBytes || waiting !== this.#seenWaiting) this.movedAt = now
+    if (bytes !== this.#seenBytes) this.heardAt = now
+    // What we hold back isn't idle.
+    if (bytes !== this.#seenBytes || waiting !== this.#seenWaiting || this.#held.length > 0)
+      this.movedAt = now
     // More that comes in doesn't count here: a trickle behind a stopped reader is no progress.
     if (taken !== this.#seenTaken || waiting === 0) this.takenAt = now
     this.#seenBytes = bytes
     this.#seenWaiting = waiting
     this.#seenTaken = taken
+    this.#throttle?.fill(now)
+    if (this.#held.length > 0) this.#passHeld()
   }
 
   /**
@@ -114,6 +151,16 @@ export class Relay {
     return true
   }
 
+  /** Puts a Ping frame of ours where a frame of the source ends: now, or with what comes next. */
+  ping(): void {
+    const frames = this.#frames
+    if (frames === undefined || frames.isLost || frames.sawClose || !this.#to.writable) return
+    this.#pings = !frames.isAtBorder
+    if (this.#pings) return
+    this.#to.write(pingFrame(this.#isMasked))
+    this.pingedAt = performance.now()
+  }
+
   /** Reads the source to its end and drops what comes: what is left to do when the destination takes no more. */
   drain(): void {
     this.#from.resume()
@@ -124,7 +171,11 @@ export class Relay {
     this.#stopped = true
     this.#from.off('data', this.#read).off('end', this.#end).pause()
     this.#to.off('drain', this.#drained)
-    if (this.#isShared && !this.#from.destroyed) unshareReads(this.#from as Socket)
+    if (this.#options.isShared && !this.#from.destroyed) unshareReads(this.#from as Socket)
+  }
+
+  get #isMasked(): boolean {
+    return this.#options.watched === 'client'
   }
 
   readonly #readShared = (bytes: Buffer): boolean => {
@@ -136,14 +187,51 @@ export class Relay {
   }
 
   readonly #read = (chunk: Buffer): void => {
-    if (!this.#to.writable) return // closing, or gone: the source is only read to see its end
+    // Closing, or gone, or not to be passed on: the source is only read to see its end.
+    if (!this.#to.writable || this.#frames?.isTooLarge === true) return
     if (this.#parting !== undefined) return this.#readLast(chunk, this.#parting)
-    this.#frames?.track(chunk)
-    this.#pass(chunk)
+    if (this.#throttle !== undefined) return this.#readThrottled(chunk, this.#throttle)
+    if (this.#frames === undefined) return this.#pass(chunk)
+    if (this.#pings) return this.#readAroundPing(chunk, this.#frames)
+    const fit = this.#frames.track(chunk)
+    if (fit === chunk.length) return this.#pass(chunk)
+    if (fit > 0) this.#pass(chunk.subarray(0, fit))
+    this.#options.onTooLarge?.()
+  }
+
+  /** What may pass does; the rest is held, and nothing more is read. */
+  #readThrottled(chunk: Buffer, throttle: Throttle): void {
+    const taken = throttle.take(chunk)
+    if (taken.length > 0) this.#pass(taken)
+    if (this.#pings) this.ping()
+    if (this.#frames?.isTooLarge === true) return this.#options.onTooLarge?.()
+    if (taken.length === chunk.length) return
+    this.#held = Buffer.from(chunk.subarray(taken.length))
+    this.#from.pause()
+  }
+
+  #passHeld(): void {
+    const held = this.#held
+    this.#held = NOTHING
+    this.#read(held)
+    if (this.#held.length > 0 || this.#stopped) return
+    if (this.ended) this.#options.onEnd()
+    else if (!this.#isStopped) this.#from.resume()
+  }
+
+  /** A Ping stands where the frame under way ends. */
+  #readAroundPing(chunk: Buffer, frames: FrameTracker): void {
+    const border = frames.trackToBorder(chunk)
+    if (frames.isTooLarge) return this.#options.onTooLarge?.()
+    if (border < 0) return this.#pass(chunk)
+    this.#pass(chunk.subarray(0, border))
+    this.ping()
+    if (border < chunk.length) this.#read(chunk.subarray(border))
   }
 
   #pass(chunk: Buffer): void {
     this.bytes += chunk.length
+    if (this.#frames?.sawClose === true && this.closedAt === Infinity) this.closedAt = performance.now()
     // What the kernel took at once may be more than a stream would hold, and is no reason to wait.
     if (!this.#to.write(chunk) && this.waiting > 0) this.#from.pause()
   }
@@ -152,8 +240,7 @@ export class Relay {
   #readLast(chunk: Buffer, { farewell, done }: { farewell: Buffer; done: () => void }): void {
     const frames = this.#frames!
     const border = frames.trackToBorder(chunk)
-    const last = border < 0 ? chunk : chunk.subarray(0, border)
-    this.#pass(last)
+    if (!frames.isTooLarge) this.#pass(border < 0 ? chunk : chunk.subarray(0, border))
     if (border < 0 && !frames.isLost) return
     this.#parting = undefined
     this.say(farewell)
@@ -161,13 +248,13 @@ export class Relay {
   }
 
   readonly #drained = (): void => {
-    if (!this.#stopped) this.#from.resume()
+    if (!this.#stopped && this.#held.length === 0) this.#from.resume()
   }
 
   readonly #end = (): void => {
     if (this.ended) return
     this.ended = true
-    this.#onEnd()
+    if (this.#held.length === 0) this.#options.onEnd()
   }
 }
 

@@ -3,63 +3,22 @@ import type { Duplex } from 'node:stream'
 import type { Swept } from './clock.ts'
 import { unwatch, watch } from './clock.ts'
 import { KEEP_ALIVE } from './dial.ts'
+import { ConfigError } from '@ringway/core/errors'
 import { TunnelError } from './errors.ts'
 import { farewell } from './frames.ts'
 import { readAll, Relay } from './relay.ts'
 import { canShare } from './shared-read.ts'
-
-/** Limits of a splice, in milliseconds; 0 turns one off. A limit never fires early, and at most 250 ms late. */
-export interface SpliceOptions {
-  /** Nothing has passed in either direction for so long: nginx's `proxy_read_timeout`. Default 60,000. */
-  readonly read?: number
-  /** Bytes wait for a side that has taken none for so long: nginx's `proxy_send_timeout`. Default 60,000. */
-  readonly send?: number
-  /** Nothing has passed for so long after one side has ended, or after {@link Splice.close}. Default 5,000. */
-  readonly linger?: number
-  /**
-   * Follows where WebSocket frames end, so that the tunnel can be ended by a Close frame between two of them, which its
-   * clients see as a code and a reason: by {@link Splice.close}, with 1001 at the `read` limit, with 1011 for the client
-   * when the backend was lost, with 1001 for the backend when the client was. No byte that passes is changed. Default
-   * false: tunnels end by a FIN or a reset.
-   */
-  readonly watch?: boolean
-  /**
-   * Whether plain sockets read into one buffer that all tunnels share, where this Node has what that needs: about a third
-   * less time for each message. Default true; false takes Node's streams, as TLS sockets do anyway.
-   */
-  readonly sharedReads?: boolean
-}
-
-/** How a tunnel ended: who began it, how, and what had passed. */
-export interface TunnelEnd {
-  /** `gateway`: a limit, {@link Splice.close} or {@link Splice.destroy}. */
-  readonly by: 'client' | 'backend' | 'gateway'
-  /**
-   * What began the end: `fin` and `reset` are the peers' ways, the limits are ours, `closed` and `destroyed` the
-   * caller's. `linger` only cuts an end short that has begun, so it's never the answer.
-   */
-  readonly how: 'fin' | 'reset' | 'read' | 'send' | 'closed' | 'destroyed'
-  /** Bytes taken from the client for the backend, glued ones included. */
-  readonly bytesToBackend: number
-  /** Bytes taken from the backend for the client, glued ones included. */
-  readonly bytesToClient: number
-  /** Milliseconds from the splice's start to its end. */
-  readonly duration: number
-}
-
-/** What {@link Splice.stop} leaves: read from one side, not yet written to the other. */
-export interface Rest {
-  /** For the backend. */
-  readonly fromClient: Buffer
-  /** For the client. */
-  readonly fromBackend: Buffer
-}
+import { DEFAULTS } from './splice-options.ts'
+import type { Rest, SpliceOptions, TunnelEnd } from './splice-options.ts'
 
 const NOTHING: Buffer = Buffer.alloc(0)
 
 const IDLE = farewell(1001, 'idle')
 const CLIENT_LOST = farewell(1001, 'client lost')
 const SERVER_LOST = farewell(1011, 'server lost')
+const OLD = farewell(1012, 'lifetime')
+const TOO_LARGE = farewell(1009, 'message too large')
+const CLIENT_REFUSED = farewell(1001, 'client refused')
 
 /** Milliseconds that the FIN of an expired tunnel may take: TLS writes something for it, and that can get stuck. */
 const PARTING = 1_000
@@ -78,9 +37,14 @@ export class Splice {
   readonly #toClient: Relay
   readonly #limits: Required<SpliceOptions>
   readonly #started = performance.now()
+  /** When it is closed for its age, of the monotonic clock. */
+  readonly #diesAt: number
+  #pings: { readonly every: number; readonly timeout: number; readonly side: 'client' | 'backend' }[] = []
+  #controller: AbortController | undefined
   #resolve!: (end: TunnelEnd) => void
   #by: TunnelEnd['by'] | undefined
   #how: TunnelEnd['how'] | undefined
+  #code: number | undefined
   #carrying = false
   #stopped = false
   #endingSince = 0
@@ -99,26 +63,27 @@ export class Splice {
   constructor(client: Duplex, backend: Duplex, glued: Partial<Rest> = {}, options: SpliceOptions = {}) {
     this.#client = client
     this.#backend = backend
-    this.#limits = { read: 60_000, send: 60_000, linger: 5_000, watch: false, sharedReads: true, ...options }
-    const { watch: isWatched, sharedReads } = this.#limits
+    this.#limits = { ...DEFAULTS, ...options }
+    const { watch: isWatched, sharedReads, maxMessage, rate, lifetime, signal } = this.#limits
     const isShared = sharedReads && canShare(client) && canShare(backend)
+    this.#diesAt = lifetime === 0 ? Infinity : this.#started + lifetime * (0.9 + Math.random() * 0.2)
     this.ended = new Promise(resolve => {
       this.#resolve = resolve
     })
-    this.#toBackend = new Relay(
-      client,
-      backend,
-      () => this.#finish('client', backend),
-      isWatched ? 'client' : undefined,
-      isShared
-    )
-    this.#toClient = new Relay(
-      backend,
-      client,
-      () => this.#finish('backend', client),
-      isWatched ? 'backend' : undefined,
-      isShared
-    )
+    this.#toBackend = new Relay(client, backend, {
+      watched: isWatched ? 'client' : undefined,
+      isShared,
+      maxMessage,
+      rate,
+      onEnd: () => this.#finish('client'),
+      onTooLarge: () => this.#refuse()
+    })
+    this.#toClient = new Relay(backend, client, {
+      watched: isWatched ? 'backend' : undefined,
+      isShared,
+      onEnd: () => this.#finish('backend')
+    })
+    signal?.addEventListener('abort', this.#aborted)
     this.#own(client)
     this.#own(backend)
     watch(this.#swept)
@@ -131,6 +96,13 @@ export class Splice {
     this.#carrying = true
     this.#toBackend.start(glued.fromClient ?? NOTHING)
     this.#toClient.start(glued.fromBackend ?? NOTHING)
+    if (signal?.aborted === true) this.destroy()
+  }
+
+  /** Aborted when the tunnel has ended, with its {@link TunnelEnd} as the reason. Made when it is first asked for. */
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController()
+    return this.#controller.signal
   }
 
   /** Bytes passed so far, both ways. */
@@ -150,9 +122,26 @@ export class Splice {
   close(code = 1001, reason = ''): void {
     const last = farewell(code, reason)
     if (this.#stopped) return
-    this.#note('gateway', 'closed')
-    this.#part(this.#toClient, this.#client, last)
-    this.#part(this.#toBackend, this.#backend, last)
+    this.#closeBy('closed', last, last)
+  }
+
+  /**
+   * Puts a WebSocket Ping on one side, between two frames, whenever nothing has come from it for a time, and ends the tunnel
+   * when nothing comes then either. What answers, a Pong, goes through to the other side, which ignores it (RFC 6455 section
+   * 5.5.3), and counts as life for the `read` limit. Needs `watch`.
+   *
+   * @param every - milliseconds
+   * @param timeout - milliseconds from the Ping on in which something must come
+   * @param side - whom to ask. Default the client
+   * @throws ConfigError for a time of less than a millisecond, or without `watch`
+   */
+  ping(every: number, timeout: number, side: 'client' | 'backend' = 'client'): void {
+    for (const [field, value] of Object.entries({ every, timeout })) {
+      if (!(value >= 1))
+        throw new ConfigError(field, `must be a number of milliseconds of at least 1, not ${value}`)
+    }
+    if (!this.#limits.watch) throw new ConfigError('watch', 'must be true for a ping')
+    this.#pings = [...this.#pings.filter(each => each.side !== side), { every, timeout, side }]
   }
 
   /** Destroys both sockets now: bytes that were not yet sent are lost. Does nothing after {@link Splice.stop}. */
@@ -184,7 +173,10 @@ export class Splice {
     this.#refuseEnded()
     this.#stopped = true
     this.#release()
-    return { fromClient: readAll(this.#client), fromBackend: readAll(this.#backend) }
+    return {
+      fromClient: rest(this.#toBackend, this.#client),
+      fromBackend: rest(this.#toClient, this.#backend)
+    }
   }
 
   /** Destroys the tunnel and waits for its end; at once after {@link Splice.stop}. */
@@ -205,6 +197,7 @@ export class Splice {
       return
     }
     const { read, send, linger } = this.#limits
+    if (now >= this.#diesAt && this.#how === undefined) this.#closeBy('lifetime', OLD, OLD)
     const movedAt = Math.max(toBackend.movedAt, toClient.movedAt)
     // Bytes that wait behind one side's end have the `send` limit, unless it is we who are closing.
     const lingers =
@@ -213,6 +206,19 @@ export class Splice {
     else if (send > 0 && now - Math.min(toBackend.takenAt, toClient.takenAt) >= send)
       this.#expire(now, 'send')
     else if (read > 0 && now - movedAt >= read) this.#expire(now, 'read')
+    else if (this.#pings.some(({ every, timeout, side }) => !this.#isAlive(side, every, timeout, now))) {
+      this.#expire(now, 'ping')
+    }
+  }
+
+  /** Whether a side was heard of, or still has time; asks it when that is due. */
+  #isAlive(side: 'client' | 'backend', every: number, timeout: number, now: number): boolean {
+    const [to, from] =
+      side === 'client' ? [this.#toClient, this.#toBackend] : [this.#toBackend, this.#toClient]
+    const { heardAt } = from
+    if (to.pingedAt > heardAt) return now - to.pingedAt < timeout
+    if (now - heardAt >= every) to.ping()
+    return true
   }
 
   #own(side: Duplex): void {
@@ -235,16 +241,38 @@ export class Splice {
       return
     }
     this.#release()
-    this.#resolve({
+    const end = this.#describe()
+    this.#resolve(end)
+    this.#controller?.abort(end)
+  }
+
+  #describe(): TunnelEnd {
+    const fromClient = this.#toBackend.closedAt
+    const fromBackend = this.#toClient.closedAt
+    const closer = Math.min(fromClient, fromBackend) === Infinity ? undefined : fromClient <= fromBackend
+    // A FIN in the order that WebSocket asks for is the second word of whoever said it.
+    if (closer !== undefined && this.#how === 'fin') {
+      this.#by = closer ? 'client' : 'backend'
+      this.#how = 'close'
+    }
+    return {
       by: this.#by!,
       how: this.#how!,
+      code: closer === undefined ? this.#code : (closer ? this.#toBackend : this.#toClient).closeCode,
       bytesToBackend: this.#toBackend.bytes,
       bytesToClient: this.#toClient.bytes,
       duration: performance.now() - this.#started
-    })
+    }
+  }
+
+  #closeBy(how: TunnelEnd['how'], forClient: Buffer, forBackend: Buffer): void {
+    this.#note('gateway', how)
+    this.#part(this.#toClient, this.#client, forClient)
+    this.#part(this.#toBackend, this.#backend, forBackend)
   }
 
   #part(relay: Relay, to: Duplex, last: Buffer): void {
+    this.#code ??= this.#limits.watch ? last.readUInt16BE() : undefined
     relay.part(last, () => {
       to.end()
       relay.drain()
@@ -266,11 +294,20 @@ export class Splice {
 
   /** Tells the other side by a Close frame that this one was lost; gives whether it could. */
   #tellLost(side: Duplex): boolean {
-    return side === this.#backend ? this.#toClient.say(SERVER_LOST) : this.#toBackend.say(CLIENT_LOST)
+    return side === this.#backend
+      ? this.#say(this.#toClient, SERVER_LOST)
+      : this.#say(this.#toBackend, CLIENT_LOST)
+  }
+
+  #say(relay: Relay, last: Buffer): boolean {
+    const isSaid = relay.say(last)
+    if (isSaid) this.#code ??= last.readUInt16BE()
+    return isSaid
   }
 
   #release(): void {
     unwatch(this.#swept)
+    this.#limits.signal?.removeEventListener('abort', this.#aborted)
     this.#client.off('close', this.#clientClosed)
     this.#backend.off('close', this.#backendClosed)
     this.#toBackend.stop()
@@ -285,12 +322,21 @@ export class Splice {
   }
 
   /** One side has ended: so does what the other hears. */
-  #finish(from: 'client' | 'backend', to: Duplex): void {
+  #finish(from: 'client' | 'backend'): void {
     this.#note(from, 'fin')
-    to.end()
+    const [side, other] = from === 'client' ? [this.#client, this.#backend] : [this.#backend, this.#client]
+    other.end()
+    if (!this.#limits.halfClose) side.end()
   }
 
-  #expire(now: number, limit?: 'read' | 'send'): void {
+  /** A message of the client's is too large. */
+  #refuse(): void {
+    this.#closeBy('maxMessage', TOO_LARGE, CLIENT_REFUSED)
+  }
+
+  readonly #aborted = (): void => this.destroy()
+
+  #expire(now: number, limit?: 'read' | 'send' | 'ping'): void {
     if (limit !== undefined) this.#note('gateway', limit)
     this.#expiredAt = now
     this.#expireSide(this.#client, this.#toClient, limit === 'read')
@@ -302,7 +348,7 @@ export class Splice {
     if (side.writableLength > 0) side.destroy()
     // Who gets a Close frame answers it, and a reset for that answer could overtake the frame: the end comes with the
     // other side's, or after PARTING.
-    else if (isIdle && relay.say(IDLE)) {
+    else if (isIdle && this.#say(relay, IDLE)) {
       side.end()
       side.resume()
     } else side.end(() => side.destroy())
@@ -315,6 +361,12 @@ export class Splice {
     this.#how = how
     this.#endingSince = performance.now()
   }
+}
+
+/** What was read of a side and not passed on. */
+function rest({ held }: Relay, side: Duplex): Buffer {
+  const more = readAll(side)
+  return held.length === 0 ? more : Buffer.concat([held, more])
 }
 
 /** Ends a socket so that its peer can tell: with a RST where there is one, by destroying elsewhere. */

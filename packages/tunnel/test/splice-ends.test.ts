@@ -42,7 +42,7 @@ test('the record tells who ended it, how, and what had passed', async t => {
   peers.client.end()
   assert.equal((await atBackend).bytes, 7)
   const { duration, ...end } = await peers.splice.ended
-  assert.deepEqual(end, { by: 'backend', how: 'fin', bytesToBackend: 7, bytesToClient: 2 })
+  assert.deepEqual(end, { by: 'backend', how: 'fin', code: undefined, bytesToBackend: 7, bytesToClient: 2 })
   assert.ok(duration > 0 && duration < 20_000)
 })
 

@@ -1,14 +1,10 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { createServer } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
-import { connect } from 'node:net'
+import type { Socket } from 'node:net'
 import { test } from 'node:test'
-import type { TestContext } from 'node:test'
-import { Splice } from '@ringway/tunnel'
-import { WebSocket, WebSocketServer } from 'ws'
 import { digest, randomFrom, receive, send } from './support/bytes.ts'
+import { closing, conversation } from './support/conversation.ts'
 import type { Kind } from './support/sockets.ts'
 import { rst, scene } from './support/sockets.ts'
 import { noSocketLeft, until } from './support/waiting.ts'
@@ -24,56 +20,8 @@ function header(length: number): Buffer {
 
 const CLOSE_1012 = Buffer.from('880903f4' + Buffer.from('restart').toString('hex'), 'hex')
 
-/** A real client and a real server with a splice between them, compression and all. */
-async function conversation(
-  t: TestContext,
-  watch: boolean
-): Promise<{ client: WebSocket; server: WebSocket; splice: Splice; behind: Socket }> {
-  const front = createServer()
-  const back = new WebSocketServer({ host: '127.0.0.1', port: 0, perMessageDeflate: { threshold: 0 } })
-  await Promise.all([once(front.listen(0, '127.0.0.1'), 'listening'), once(back, 'listening')])
-  const spliced = new Promise<{ splice: Splice; behind: Socket }>(resolve => {
-    front.on('connection', client => {
-      const behind = connect({
-        port: (back.address() as AddressInfo).port,
-        host: '127.0.0.1',
-        allowHalfOpen: true
-      })
-      for (const side of [client, behind]) side.on('error', () => {})
-      // The handshake passes as it is: what is tracked begins behind it.
-      client.once('data', (head: Buffer) => {
-        client.pause()
-        behind.write(head)
-        behind.once('data', (answer: Buffer) => {
-          behind.pause()
-          const end = answer.indexOf('\r\n\r\n') + 4
-          client.write(answer.subarray(0, end))
-          const splice = new Splice(client, behind, { fromBackend: answer.subarray(end) }, { watch })
-          resolve({ splice, behind })
-        })
-      })
-    })
-  })
-  const accepted = once(back, 'connection') as Promise<[WebSocket]>
-  const client = new WebSocket(`ws://127.0.0.1:${(front.address() as AddressInfo).port}`)
-  await once(client, 'open')
-  const [server] = await accepted
-  for (const side of [client, server]) side.on('error', () => {})
-  t.after(() => {
-    client.terminate()
-    front.close()
-    back.close()
-  })
-  return { client, server, ...(await spliced) }
-}
-
-async function closing(socket: WebSocket): Promise<[number, string]> {
-  const [code, reason] = (await once(socket, 'close')) as [number, Buffer]
-  return [code, reason.toString()]
-}
-
 test('close(1012) is seen by a ws client and by a ws server as a clean close', async t => {
-  const { client, server, splice } = await conversation(t, true)
+  const { client, server, splice } = await conversation(t, { watch: true })
   const both = Promise.all([closing(client), closing(server)])
   splice.close(1012, 'restart')
   assert.deepEqual(await both, [
@@ -90,7 +38,7 @@ for (const [from, to] of [
   ['server', 'client']
 ] as const) {
   test(`a message of 1 MiB that is half through to the ${to} arrives whole, then the close`, async t => {
-    const { splice, ...ends } = await conversation(t, true)
+    const { splice, ...ends } = await conversation(t, { watch: true })
     const message = randomBytes(1_048_576)
     const arrived = once(ends[to], 'message') as Promise<[Buffer]>
     const both = Promise.all([closing(ends.client), closing(ends.server)])
@@ -106,7 +54,7 @@ for (const [from, to] of [
 }
 
 test('without watch close() is a FIN, which clients see as 1006', async t => {
-  const { client, server, splice } = await conversation(t, false)
+  const { client, server, splice } = await conversation(t, {})
   const both = Promise.all([closing(client), closing(server)])
   splice.close(1012, 'restart')
   assert.deepEqual(
@@ -197,7 +145,7 @@ test('a backend that is lost is told to the client with 1011, a client that is l
     ['server', 1001],
     ['client', 1011]
   ] as const) {
-    const talk = await conversation(t, true)
+    const talk = await conversation(t, { watch: true })
     const told = closing(talk[which])
     if (which === 'client') rst((talk.server as unknown as { _socket: Socket })._socket)
     else rst((talk.client as unknown as { _socket: Socket })._socket)
