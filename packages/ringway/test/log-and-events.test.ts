@@ -23,8 +23,9 @@ test('a tunnel has one line, at its end: who, where to, by which servers, how mu
   const { level, message, fields } = lines[0]!
   assert.equal(level, 'info')
   assert.equal(message, 'upgrade 101')
-  const { life, duration, ...rest } = fields as { life: number; duration: number }
-  assert.ok(life >= Math.floor(duration))
+  const { life, duration, connect, answer, ...rest } = fields as Record<string, number>
+  assert.ok(life! >= Math.floor(duration!))
+  assert.ok(connect! > 0 && answer! > connect! && answer! < life! + 1, `${connect} ${answer} ${life}`)
   assert.deepEqual(rest, {
     address: `127.1.2.${from}`,
     method: 'GET',
@@ -36,6 +37,7 @@ test('a tunnel has one line, at its end: who, where to, by which servers, how mu
     ],
     by: 'client',
     how: 'fin',
+    code: undefined,
     bytesToBackend: 5,
     bytesToClient: 5
   })
@@ -121,9 +123,11 @@ test('tunnel:open and tunnel:close tell of each tunnel once, when all counts are
     const { tunnels, upstream } = gateway.stats()
     return [tunnels.active, upstream.servers[0]!.active, upstream.servers[0]!.handshakes]
   }
-  gateway.on('tunnel:open', info => events.push(['open', info, counts()]))
-  gateway.on('tunnel:close', (info, end: TunnelEnd) =>
-    events.push(['close', info, end.by, end.how, counts()])
+  gateway.on('tunnel:open', ({ server, key, address: from }) =>
+    events.push(['open', { server, address: from, key }, counts()])
+  )
+  gateway.on('tunnel:close', ({ server, key, address: from }, end: TunnelEnd) =>
+    events.push(['close', { server, address: from, key }, end.by, end.how, counts()])
   )
   const peer = await tunnel(t, port, { from: '127.4.5.6' })
   peer.socket.end()

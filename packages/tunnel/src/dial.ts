@@ -1,10 +1,10 @@
-import type { Socket } from 'node:net'
+import type { NetConnectOpts, Socket } from 'node:net'
 import { connect as connectPlain, isIP } from 'node:net'
-import type { ConnectionOptions } from 'node:tls'
+import type { ConnectionOptions, TLSSocket } from 'node:tls'
 import { connect as connectTls } from 'node:tls'
 import { TunnelError } from './errors.ts'
 
-/** TLS towards a backend. */
+/** TLS towards a backend. Where the same object is used again, so is the last TLS session of each place. */
 export type TargetTls = Pick<ConnectionOptions, 'servername' | 'ca' | 'cert' | 'key' | 'rejectUnauthorized'>
 
 /** Where a backend listens. */
@@ -40,9 +40,7 @@ export async function dial(target: Target, wait: Wait): Promise<Socket> {
     const where =
       'socketPath' in target ? { path: target.socketPath } : { host: target.host, port: target.port }
     const options = { ...where, allowHalfOpen: true }
-    const socket = target.tls
-      ? connectTls({ ...secure(target, target.tls), ...options })
-      : connectPlain(options)
+    const socket = target.tls ? dialTls(target, target.tls, options) : connectPlain(options)
     socket.on('error', () => {}) // for as long as the socket lives, whoever holds it
     const ready = target.tls ? 'secureConnect' : 'connect'
     const timer = limit(wait.timeout, () => {
@@ -81,6 +79,23 @@ export async function dial(target: Target, wait: Wait): Promise<Socket> {
     socket.on(ready, succeed).on('error', refused).on('end', ended)
     wait.signal?.addEventListener('abort', abort)
   })
+}
+
+/** The last session of each place that was dialled with these options. */
+const sessions = new WeakMap<TargetTls, Map<string, Buffer>>()
+
+/** Takes up the last session there is: no certificates pass, and nobody computes a signature. */
+function dialTls(target: Target, tls: TargetTls, options: NetConnectOpts): TLSSocket {
+  const known = sessions.get(tls) ?? new Map<string, Buffer>()
+  sessions.set(tls, known)
+  const name = nameOf(target)
+  const session = known.get(name)
+  const socket = connectTls({ ...secure(target, tls), ...options, ...(session && { session }) })
+  const forget = (): void => void known.delete(name)
+  return socket
+    .on('session', (latest: Buffer) => void known.set(name, latest)) // told only of servers that were checked
+    .once('error', forget)
+    .once('secureConnect', () => socket.off('error', forget))
 }
 
 function secure(target: Target, tls: TargetTls): ConnectionOptions {

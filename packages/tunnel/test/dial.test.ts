@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { createServer } from 'node:net'
 import { test } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
 import type { TestContext } from 'node:test'
 import type { TLSSocket } from 'node:tls'
 import { createServer as createTlsServer } from 'node:tls'
@@ -157,6 +158,35 @@ for (const [name, tls] of Object.entries({
       message: /certificate|altnames/i
     })
     await noSocketLeft()
+  })
+}
+
+for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
+  test(`${version}: the same TLS options take up the last session of a place, and others none`, async t => {
+    const versions = { minVersion: version, maxVersion: version }
+    const server = createTlsServer({ ...certificate, ...versions }, peer => peer.write('hello'))
+    const target = await listen(t, server)
+    const tls = { ca: certificate.cert }
+    const reused = async (options: TargetTls): Promise<boolean> => {
+      const socket = (await dial({ ...target, tls: options }, PATIENT)) as TLSSocket
+      const isReused = socket.isSessionReused()
+      // Behind the ticket, which comes behind the handshake.
+      await once(socket, 'data')
+      await turn()
+      socket.destroy()
+      return isReused
+    }
+    assert.deepEqual([await reused(tls), await reused(tls), await reused(tls)], [false, true, true])
+    assert.equal(await reused({ ...tls }), false)
+  })
+
+  test(`${version}: a session never lets in a server whose name was found wrong`, async t => {
+    const server = createTlsServer({ ...certificate, minVersion: version, maxVersion: version })
+    const target = await listen(t, server)
+    const tls = { ca: certificate.cert, servername: 'other.example' }
+    for (let i = 0; i < 3; i++) {
+      await assert.rejects(dial({ ...target, tls }, PATIENT), { code: 'ERR_RINGWAY_CONNECT_FAILED' })
+    }
   })
 }
 
