@@ -23,6 +23,11 @@ export interface Offer {
   readonly extensions: readonly string[]
 }
 
+/** The longest target, in bytes, and the most headers and bytes of them: more than any client needs. */
+const LONGEST_TARGET = 8_192
+const MOST_HEADERS = 100
+const MOST_HEADER_BYTES = 65_536
+
 /** Not `//`, nor the `/\` that many read as such: a backend may take what follows for a host. No fragment either. */
 const PATH = /^\/(?![/\\])[\x21\x22\x24-\x7e\x80-\xff]*$/
 
@@ -35,10 +40,12 @@ const HOST = /^[\w.~%!$&'()*+;=:[\]\x80-\xff-]+$/
  *
  * @param request - the client's request head
  * @returns what the client offered
- * @throws {@link TunnelError} `ERR_RINGWAY_BAD_HANDSHAKE` (400) or `ERR_RINGWAY_BAD_VERSION` (426), whose message
- * names the fault in one line
+ * @throws {@link TunnelError} `ERR_RINGWAY_BAD_HANDSHAKE` (400), `ERR_RINGWAY_BAD_VERSION` (426), or
+ * `ERR_RINGWAY_HEAD_TOO_LARGE` (431) for a target of more than 8,192 bytes, more than 100 headers or 65,536 bytes of them;
+ * the message names the fault in one line
  */
 export function admit(request: RequestHead): Offer {
+  checkSize(request)
   let hosts = 0
   let lengths = 0
   let hasBody = false
@@ -118,6 +125,19 @@ export function admit(request: RequestHead): Offer {
   if (hasBody) throw bad('a WebSocket handshake has no body')
   if (expects) throw bad('a WebSocket handshake has no Expect header')
   return { key: keys[0]!, protocols, extensions }
+}
+
+function checkSize({ target, rawHeaders }: RequestHead): void {
+  if (target.length > LONGEST_TARGET)
+    throw tooLarge(`the request target has more than ${LONGEST_TARGET} bytes`)
+  if (rawHeaders.length > MOST_HEADERS * 2) throw tooLarge(`there are more than ${MOST_HEADERS} headers`)
+  let bytes = 0
+  for (const text of rawHeaders) bytes += text.length
+  if (bytes > MOST_HEADER_BYTES) throw tooLarge(`the headers have more than ${MOST_HEADER_BYTES} bytes`)
+}
+
+function tooLarge(fault: string): TunnelError {
+  return new TunnelError('ERR_RINGWAY_HEAD_TOO_LARGE', `WebSocket handshake too large: ${fault}`)
 }
 
 function bad(fault: string): TunnelError {

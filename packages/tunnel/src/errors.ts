@@ -7,6 +7,7 @@ export type Side = 'client' | 'backend' | 'gateway'
 export type TunnelErrorCode =
   | 'ERR_RINGWAY_BAD_HANDSHAKE'
   | 'ERR_RINGWAY_BAD_VERSION'
+  | 'ERR_RINGWAY_HEAD_TOO_LARGE'
   | 'ERR_RINGWAY_CLIENT_GONE'
   | 'ERR_RINGWAY_CONNECT_FAILED'
   | 'ERR_RINGWAY_CONNECT_TIMEOUT'
@@ -19,6 +20,7 @@ export type TunnelErrorCode =
 const TABLE: Record<TunnelErrorCode, { side: Side; status: number; retryable: boolean }> = {
   ERR_RINGWAY_BAD_HANDSHAKE: { side: 'client', status: 400, retryable: false },
   ERR_RINGWAY_BAD_VERSION: { side: 'client', status: 426, retryable: false },
+  ERR_RINGWAY_HEAD_TOO_LARGE: { side: 'client', status: 431, retryable: false },
   // Never sent: the client isn't there any more. 499 is nginx's number for it in the log.
   ERR_RINGWAY_CLIENT_GONE: { side: 'client', status: 499, retryable: false },
   ERR_RINGWAY_CONNECT_FAILED: { side: 'backend', status: 502, retryable: true },
