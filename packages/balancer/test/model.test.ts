@@ -114,7 +114,7 @@ class Run {
       [12, () => this.#open()],
       [this.#rules.probes ? 15 : 0, () => this.#probe()],
       [15, () => this.#advance()],
-      [2, () => this.#change()],
+      [3, () => this.#change()],
       [1, () => this.#drain()]
     ]
     let at = this.#random() * steps.reduce((sum, [weight]) => sum + weight, 0)
@@ -268,12 +268,17 @@ class Run {
     const known = this.#inSet().map(({ listed }) => listed)
     const next = known.filter((_, i) => i === 0 || this.#chance(0.8)).map(listed => this.#vary(listed))
     if (next.length < 5 && this.#chance(0.6)) next.push(this.#list(`s${this.#int(0, 9)}`, true))
+    // One that has left may not be empty yet, and then it is the same one.
+    const gone = [...this.#models.values()].filter(({ left }) => left).slice(-3)
+    if (gone.length > 0 && next.length < 5 && this.#chance(0.6))
+      next.push(this.#vary(this.#pick(gone).listed))
     const listed = [...new Map(next.map(each => [each.id, each])).values()]
     if (listed.every(({ backup }) => backup)) return
     this.log.push(`set ${listed.map(({ id, port }) => `${id}:${port}`).join()}`)
     this.#leave(({ id, port }) => !listed.some(each => each.id === id && each.port === port))
+    const same = new Map(listed.map(each => [each, this.#known(each)]))
     void this.upstream.setServers(optionsOf(this.#rules, listed).servers)
-    this.#follow(listed, true)
+    this.#follow(listed, true, same)
   }
 
   #drain(): void {
@@ -282,13 +287,13 @@ class Run {
     if (listed.every(each => each === gone || each.backup)) return
     this.log.push(`drain ${gone.id}`)
     this.#leave(({ id }) => id === gone.id)
+    for (const model of this.#models.values())
+      if (model.left && model.listed.id === gone.id) model.isDrained = true
     this.#drained.set(gone.id, false)
     const options = { spread: this.#pick([0, 100, 500]), deadline: this.#pick([0, 300, 600]) }
     void this.upstream.drain(gone.id, options).then(() => this.#drained.set(gone.id, true))
-    this.#follow(
-      listed.filter(each => each !== gone),
-      true
-    )
+    const staying = listed.filter(each => each !== gone)
+    this.#follow(staying, true, new Map(staying.map(each => [each, this.#known(each)])))
   }
 
   #leave(isGone: (listed: Listed) => boolean): void {
@@ -299,11 +304,24 @@ class Run {
     }
   }
 
+  /** The one that is listed again: one that isn't empty, unless it is being drained. */
+  #known({ id, port }: Listed): ModelServer | undefined {
+    return [...this.#models.values()].find(
+      ({ listed, state, isDrained }) =>
+        listed.id === id && listed.port === port && state !== 'removed' && !isDrained
+    )
+  }
+
   /** The model's servers are those of the set again. */
-  #follow(listed: readonly Listed[], joins: boolean): void {
+  #follow(
+    listed: readonly Listed[],
+    joins: boolean,
+    known = new Map<Listed, ModelServer | undefined>()
+  ): void {
     for (const each of listed) {
       const server = this.upstream.servers.find(({ id, state }) => id === each.id && state !== 'draining')!
       const model = this.#models.get(server)
+      if (joins) assert.equal(model, known.get(each), `${each.id} is the same one, or a new one`)
       if (model === undefined) {
         this.#models.set(server, new ModelServer(each, this.#rules, () => performance.now(), joins))
         this.#told.set(server, this.#models.get(server)!.state)

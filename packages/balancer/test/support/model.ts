@@ -43,6 +43,8 @@ export class ModelServer {
   readonly #rules: Rules
   readonly #now: () => number
   left = false
+  /** Whether it was drained: then it doesn't come back. */
+  isDrained = false
   active = 0
   handshakes = 0
 
