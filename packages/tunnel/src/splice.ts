@@ -288,7 +288,7 @@ export class Splice {
     // All that it said before its FIN must come; only what it was to hear has nowhere to go, and is read and dropped.
     // A close would be too early: the kernel answers bytes that nobody reads with a RST, which overtakes what it
     // still holds. So the other side has `linger` to see the FIN.
-    other.end()
+    if (!other.writableEnded) other.end() // a second time, Node makes an error for nobody: dear, by its stack
     other.resume()
   }
 
