@@ -39,11 +39,11 @@ export async function turn(socket: Duplex): Promise<void> {
 
 /**
  * The client's side of one upgrade, from the server's 'upgrade' event until its tunnel begins or it is refused.
- * It is answered through an ordinary response on the upgrade's socket, so that an app's chain can guard it.
+ * It is answered through an ordinary response on the upgrade's socket, so that an app's chain can guard it; a 101 that no
+ * chain has to do with is written without one.
  */
 export class UpgradeClient {
   readonly request: IncomingMessage
-  readonly response: ServerResponse
   /** Not always the event's stream: Node 26 gives another one when the request has a body. */
   readonly socket: Socket
   /** As a key; `undefined` on a Unix socket. Read now, as a closed socket has none. */
@@ -53,11 +53,12 @@ export class UpgradeClient {
   readonly proto: 'http' | 'https'
   /** Aborted when the client is gone, or by {@link abort}. */
   readonly signal: AbortSignal
-  /** Resolves when the answer was given, or can't be. */
-  readonly answered: Promise<void>
   readonly #lingering: Lingering
   readonly #controller = new AbortController()
+  #answer: { readonly response: ServerResponse; readonly given: Promise<void> } | undefined
+  #isReady = false
   #taking = false
+  #switched = false
 
   /**
    * @param request - of the 'upgrade' event
@@ -85,21 +86,37 @@ export class UpgradeClient {
     this.socket.on('drain', this.#drained)
     // A client that ends and has nothing more to say doesn't wait for an answer; nginx sees it the same way.
     this.socket.once('end', this.#gone).once('close', this.#gone)
+  }
 
-    this.response = new ServerResponse(request)
-    this.response.on('error', ignore)
-    this.response.shouldKeepAlive = false // what follows on this connection may be frames
-    this.answered = new Promise(resolve => {
-      this.response.once('finish', () => {
-        this.#release()
+  /** Made when it is first asked for, as few upgrades need it; on the socket once {@link ready} has resolved. */
+  get response(): ServerResponse {
+    return this.#answered().response
+  }
+
+  /** Resolves when the answer was given, or can't be. */
+  get answered(): Promise<void> {
+    return this.#answered().given
+  }
+
+  #answered(): { readonly response: ServerResponse; readonly given: Promise<void> } {
+    if (this.#answer) return this.#answer
+    const response = new ServerResponse(this.request)
+    response.on('error', ignore)
+    response.shouldKeepAlive = false // what follows on this connection may be frames
+    const given = new Promise<void>(resolve => {
+      response.once('finish', () => {
+        this.#release(response)
         resolve()
       })
-      this.response.once('close', resolve)
+      response.once('close', resolve)
+      if (this.socket.closed) resolve()
     })
+    if (this.#isReady) response.assignSocket(this.socket)
+    return (this.#answer = { response, given })
   }
 
   /**
-   * Puts the response on the socket, when it's its turn.
+   * Waits until it's the turn of this upgrade's response.
    *
    * @param limit - milliseconds in which something must pass while it waits for those before it
    */
@@ -111,7 +128,8 @@ export class UpgradeClient {
     }
     this.signal.throwIfAborted()
     if (this.socket.destroyed) throw gone('The client went away before it was answered')
-    this.response.assignSocket(this.socket)
+    this.#isReady = true
+    this.#answer?.response.assignSocket(this.socket)
   }
 
   /** Ends the wait for a backend with a reason of ours, which the client is told. At the second call it is cut off. */
@@ -135,16 +153,33 @@ export class UpgradeClient {
   async takeOver(send: () => Promise<void>): Promise<Socket> {
     this.#taking = true
     await send()
-    await this.answered
+    if (this.#answer) {
+      await this.#answer.given
+      const { statusCode, writableFinished } = this.#answer.response
+      this.#switched = statusCode === 101 && writableFinished
+    }
     this.#quit()
-    if (this.response.statusCode === 101 && this.response.writableFinished && !this.socket.destroyed)
-      return this.socket
+    if (this.#switched && !this.socket.destroyed) return this.socket
     throw gone('The client did not get the 101')
   }
 
+  /** Writes a 101 without a response, and waits for it to be out. */
+  async switchProtocols(reason: string, rawHeaders: readonly string[]): Promise<void> {
+    const { socket } = this
+    let head = `HTTP/1.1 101 ${reason}\r\n`
+    for (let i = 0; i < rawHeaders.length; i += 2) head += `${rawHeaders[i]!}: ${rawHeaders[i + 1]!}\r\n`
+    await new Promise<void>(resolve => {
+      socket.write(`${head}\r\n`, 'latin1', error => {
+        this.#switched = !error
+        resolve()
+      })
+    })
+    this.request.resume() // else it never says 'close', for which loggers wait
+  }
+
   /** The answer is out: the response lets the socket go. */
-  #release(): void {
-    const { socket, response } = this
+  #release(response: ServerResponse): void {
+    const { socket } = this
     if ((socket as Assigned)._httpMessage !== response) return
     response.detachSocket(socket)
     this.request.resume() // else it never says 'close', for which loggers wait

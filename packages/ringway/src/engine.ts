@@ -16,7 +16,7 @@ import { checkOptions } from './options.ts'
 import { Pools } from './pools.ts'
 import { Record } from './record.ts'
 import type { Reply } from './reply.ts'
-import { plainReply } from './reply.ts'
+import { plainReply, upgradeReply } from './reply.ts'
 import { handle } from './request.ts'
 import { Tunnel } from './tunnel.ts'
 import type { TunnelAbout } from './tunnel.ts'
@@ -152,7 +152,7 @@ export class Engine {
       done()
     }
     if (!chain) {
-      return this.upgrade({ client, offer, owner, claimed: () => {} }, plainReply(request, client.response))
+      return this.upgrade({ client, offer, owner, claimed: () => {} }, upgradeReply(client))
     }
     const timer =
       this.timeouts.chain > 0 ? setTimeout(() => this.#chainExpired(client), this.timeouts.chain) : undefined
@@ -246,11 +246,11 @@ export class Engine {
 
   /** Tells the client and the log why its upgrade goes no further. */
   #fail(client: UpgradeClient, error: unknown): void {
-    const { address, request, response, socket } = client
+    const { address, request, socket } = client
     const { method, target } = client.head
     const failure = publicError(error)
     new Record(this.log, 'upgrade', { address, method, target }).fail(failure)
-    if (!socket.destroyed) plainReply(request, response).fail(failure)
+    if (!socket.destroyed) plainReply(request, client.response).fail(failure)
   }
 
   #chainExpired(client: UpgradeClient): void {

@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import { STATUS_CODES } from 'node:http'
 import { pipeline } from 'node:stream/promises'
+import type { UpgradeClient } from './client.ts'
 import type { GatewayError } from './errors.ts'
 
 /** How an answer is given in the words of the host: plain Node, Express or Fastify. Neither call throws. */
@@ -51,6 +52,21 @@ export function plainReply(request: unknown, response: ServerResponse): Reply {
       } catch (error) {
         return error // the response is destroyed, so that the client can tell
       }
+    }
+  }
+}
+
+/** Answers an upgrade that goes through no chain: its 101 needs no response, all else has one. */
+export function upgradeReply(client: UpgradeClient): Reply {
+  const { request } = client
+  return {
+    request,
+    fail(error) {
+      plainReply(request, client.response).fail(error)
+    },
+    async send(status, reason, rawHeaders, body) {
+      if (status === 101) return client.switchProtocols(reason, rawHeaders)
+      return plainReply(request, client.response).send(status, reason, rawHeaders, body)
     }
   }
 }
