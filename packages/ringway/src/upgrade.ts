@@ -34,12 +34,7 @@ export async function upgrade(
     if (answer.kind === 'declined') return await relay(client, reply, lease, answer, record)
 
     // The valid 101 is the success: the tunnel's end may be days away.
-    let splice: Splice | undefined
-    let recalled: Recall | undefined
-    lease.opened(recall => {
-      recalled = recall
-      if (splice) recallTunnel(splice, recall)
-    })
+    const opened = openLease(lease)
     const { reason, rawHeaders } = answer
     const socket = await client
       .takeOver(async () => void (await reply.send(101, reason, rawHeaders)))
@@ -48,14 +43,31 @@ export async function upgrade(
         lease.settle('cancelled')
         throw error
       })
-    splice = new Splice(socket, answer.backend, { fromBackend: answer.rest }, engine.splice)
+    const splice = new Splice(socket, answer.backend, { fromBackend: answer.rest }, engine.splice)
     engine.keep(splice, owner, lease, record, { server: lease.server.id, address, key })
-    if (recalled) recallTunnel(splice, recalled) // while the 101 was on its way
+    opened(splice)
   } catch (error) {
     const failure = publicError(error)
     record.fail(failure)
     client.hurry(engine.timeouts.send)
     if (!client.socket.destroyed) reply.fail(failure)
+  }
+}
+
+/**
+ * Tells the lease that it is a tunnel now. What is given back takes the tunnel, when it is there: it may be recalled
+ * before, while the 101 is on its way. Apart from `upgrade`, so that for a tunnel's life no more is kept than this.
+ */
+function openLease(lease: Lease): (splice: Splice) => void {
+  let splice: Splice | undefined
+  let recalled: Recall | undefined
+  lease.opened(recall => {
+    recalled = recall
+    if (splice) recallTunnel(splice, recall)
+  })
+  return opened => {
+    splice = opened
+    if (recalled) recallTunnel(opened, recalled)
   }
 }
 

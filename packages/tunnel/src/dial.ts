@@ -41,7 +41,7 @@ export async function dial(target: Target, wait: Wait): Promise<Socket> {
       'socketPath' in target ? { path: target.socketPath } : { host: target.host, port: target.port }
     const options = { ...where, allowHalfOpen: true }
     const socket = target.tls ? dialTls(target, target.tls, options) : connectPlain(options)
-    socket.on('error', () => {}) // for as long as the socket lives, whoever holds it
+    socket.on('error', ignore) // for as long as the socket lives, whoever holds it
     const ready = target.tls ? 'secureConnect' : 'connect'
     const timer = limit(wait.timeout, () => {
       const message = `${nameOf(target)} did not accept the connection within ${wait.timeout} ms`
@@ -109,6 +109,9 @@ function secure(target: Target, tls: TargetTls): ConnectionOptions {
     ALPNProtocols: ['http/1.1']
   }
 }
+
+/** Outside of `dial`, all of which a socket would keep as long as it lives. */
+function ignore(): void {}
 
 /** Calls `expire` after `timeout` milliseconds, or never when that is 0. */
 export function limit(timeout: number, expire: () => void): NodeJS.Timeout | undefined {
