@@ -2,10 +2,11 @@ import type { IncomingMessage } from 'node:http'
 import { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { canonicalAddress } from '@ringway/core'
-import type { RequestHead } from '@ringway/tunnel'
-import { TunnelError } from '@ringway/tunnel'
+import type { Offer, RequestHead } from '@ringway/tunnel'
+import { admit, TunnelError } from '@ringway/tunnel'
 import type { Lingering } from './linger.ts'
+import type { AnyRequest, AnyResponse } from './peer.ts'
+import { headOf, peerOf } from './peer.ts'
 
 /** What the chain's responses are called by their socket; it isn't in Node's types. */
 interface Assigned {
@@ -37,21 +38,63 @@ export async function turn(socket: Duplex): Promise<void> {
   }
 }
 
+/** The client's side of one upgrade, until its tunnel begins or it is refused. */
+export interface Client {
+  readonly request: AnyRequest
+  readonly response: AnyResponse
+  /** What its tunnel will carry. */
+  readonly socket: Duplex
+  /** As a key; `undefined` on a Unix socket. Read at the start, as a closed socket has none. */
+  readonly address: string | undefined
+  /** As sent until {@link admit}, then as the backend gets it. */
+  readonly head: RequestHead
+  readonly proto: 'http' | 'https'
+  /** Aborted when the client is gone, or by {@link abort}. */
+  readonly signal: AbortSignal
+  /** Resolves when the answer was given, or can't be. */
+  readonly answered: Promise<void>
+
+  /**
+   * Waits until it can be answered.
+   *
+   * @param limit - milliseconds in which something must pass while it waits for those before it
+   * @throws {@link TunnelError} `ERR_RINGWAY_CLIENT_GONE`, or the reason of {@link abort}
+   */
+  ready(limit: number): Promise<void>
+
+  /** @throws {@link TunnelError} that names the fault of what is no good handshake */
+  admit(): Offer
+
+  /** Ends the wait for a backend with a reason of ours, which the client is told. At the second call it is cut off. */
+  abort(reason: Error): void
+
+  /** From now on a client that takes nothing of its answer for `limit` milliseconds is cut off. */
+  hurry(limit: number): void
+
+  /**
+   * Sends the 101 in the words of the host, waits for it to be out, and lets the client go: what it said meanwhile is
+   * still in its buffer.
+   *
+   * @param send - gives the 101 to the host
+   * @returns what the tunnel carries
+   * @throws {@link TunnelError} `ERR_RINGWAY_CLIENT_GONE` when the client is gone or the host answered otherwise
+   */
+  takeOver(send: () => Promise<void>): Promise<Duplex>
+}
+
 /**
  * The client's side of one upgrade, from the server's 'upgrade' event until its tunnel begins or it is refused.
  * It is answered through an ordinary response on the upgrade's socket, so that an app's chain can guard it; a 101 that no
  * chain has to do with is written without one.
  */
-export class UpgradeClient {
+export class UpgradeClient implements Client {
   readonly request: IncomingMessage
   /** Not always the event's stream: Node 26 gives another one when the request has a body. */
   readonly socket: Socket
-  /** As a key; `undefined` on a Unix socket. Read now, as a closed socket has none. */
   readonly address: string | undefined
   /** The client's head, with the target as it was sent, whatever the host's routers make of `request.url`. */
   readonly head: RequestHead
   readonly proto: 'http' | 'https'
-  /** Aborted when the client is gone, or by {@link abort}. */
   readonly signal: AbortSignal
   readonly #lingering: Lingering
   readonly #controller = new AbortController()
@@ -72,9 +115,9 @@ export class UpgradeClient {
     guard(this.socket)
     guard(stream)
     this.#lingering = lingering
-    const { remoteAddress } = this.socket
-    this.address = remoteAddress === undefined ? undefined : canonicalAddress(remoteAddress)
-    this.proto = 'encrypted' in this.socket ? 'https' : 'http'
+    const { address, proto } = peerOf(request)
+    this.address = address
+    this.proto = proto
     this.head = headOf(request)
     this.signal = this.#controller.signal
     // Back into the socket's own buffer: one place for all that the client says before its tunnel begins.
@@ -115,11 +158,7 @@ export class UpgradeClient {
     return (this.#answer = { response, given })
   }
 
-  /**
-   * Waits until it's the turn of this upgrade's response.
-   *
-   * @param limit - milliseconds in which something must pass while it waits for those before it
-   */
+  /** Waits until it's the turn of this upgrade's response. */
   async ready(limit: number): Promise<void> {
     if ((this.socket as Assigned)._httpMessage) {
       this.hurry(limit)
@@ -132,24 +171,19 @@ export class UpgradeClient {
     this.#answer?.response.assignSocket(this.socket)
   }
 
-  /** Ends the wait for a backend with a reason of ours, which the client is told. At the second call it is cut off. */
+  admit(): Offer {
+    return admit(this.head)
+  }
+
   abort(reason: Error): void {
     if (this.signal.aborted) this.socket.destroy()
     else this.#controller.abort(reason)
   }
 
-  /** From now on a client that takes nothing of its answer for `limit` milliseconds is cut off. */
   hurry(limit: number): void {
     if (limit > 0) this.socket.setTimeout(limit).off('timeout', this.#cut).on('timeout', this.#cut)
   }
 
-  /**
-   * Sends the 101 in the words of the host, waits for it to be out, and lets the socket go: what the client said
-   * meanwhile is still in its buffer.
-   *
-   * @param send - gives the 101 to the host
-   * @throws {@link TunnelError} `ERR_RINGWAY_CLIENT_GONE` when the client is gone or the host answered otherwise
-   */
   async takeOver(send: () => Promise<void>): Promise<Socket> {
     this.#taking = true
     await send()
@@ -217,17 +251,7 @@ export class UpgradeClient {
   }
 }
 
-/** The head of a request, with the target as the client sent it: Express cuts the mount path off `url`. */
-export function headOf(request: IncomingMessage): RequestHead {
-  const { originalUrl } = request as { originalUrl?: unknown }
-  return {
-    method: request.method ?? '',
-    target: typeof originalUrl === 'string' ? originalUrl : (request.url ?? ''),
-    httpVersion: request.httpVersion,
-    rawHeaders: request.rawHeaders
-  }
-}
-
-function gone(message: string): TunnelError {
+/** The client went away, or hears nothing more. */
+export function gone(message: string): TunnelError {
   return new TunnelError('ERR_RINGWAY_CLIENT_GONE', message)
 }

@@ -20,7 +20,7 @@ export interface Route {
 type UpgradeArguments = [request: IncomingMessage, stream: Duplex, head: Buffer]
 type Emit = (this: unknown, event: string | symbol, ...args: unknown[]) => boolean
 type ShouldUpgrade = (request: IncomingMessage) => boolean
-interface Hooked {
+export interface Hooked {
   emit: Emit
   /** Since Node 22.23 and 24; not in the types of Node 20. */
   shouldUpgradeCallback?: ShouldUpgrade
@@ -138,7 +138,11 @@ export class Dispatcher {
 }
 
 /** Puts a function of ours in the place of a server's own. The function given back undoes it, or says that it can't. */
-function replace<Name extends keyof Hooked>(server: Hooked, name: Name, ours: Hooked[Name]): () => boolean {
+export function replace<Name extends keyof Hooked>(
+  server: Hooked,
+  name: Name,
+  ours: Hooked[Name]
+): () => boolean {
   const own = Object.getOwnPropertyDescriptor(server, name)
   server[name] = ours
   return () => {

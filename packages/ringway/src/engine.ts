@@ -1,23 +1,28 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage } from 'node:http'
+import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
 import type { Duplex } from 'node:stream'
 import type { Lease } from '@ringway/balancer'
 import { Upstream } from '@ringway/balancer'
 import type { KeyFunction, KeySource } from '@ringway/core'
 import { ConfigError } from '@ringway/core'
 import type { Offer, Splice, SpliceOptions, TunnelEnd } from '@ringway/tunnel'
-import { admit } from '@ringway/tunnel'
+import type { Client } from './client.ts'
 import { UpgradeClient } from './client.ts'
+import type { ConnectRoute, StreamServer, Unclaimed } from './connects.ts'
+import { Connects, isStreamServer } from './connects.ts'
 import type { Route, UpgradeServer } from './dispatcher.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { gatewayError, publicError } from './errors.ts'
 import { Lingering } from './linger.ts'
 import type { GatewayOptions, Log, PingOptions, Timeouts } from './options.ts'
 import { checkOptions } from './options.ts'
+import type { AnyRequest, AnyResponse } from './peer.ts'
 import { Pools } from './pools.ts'
 import { Record } from './record.ts'
-import type { Reply } from './reply.ts'
+import type { Reply } from './replies.ts'
 import { plainReply, upgradeReply } from './reply.ts'
 import { handle } from './request.ts'
+import { StreamClient } from './stream-client.ts'
 import { Tunnel } from './tunnel.ts'
 import type { TunnelAbout } from './tunnel.ts'
 import type { Entry } from './tunnels.ts'
@@ -27,11 +32,11 @@ import { upgrade } from './upgrade.ts'
 import { within } from './within.ts'
 
 /** Runs a request through the host's own chain. */
-export type Chain = (request: IncomingMessage, response: ServerResponse) => void
+export type Chain = (request: AnyRequest, response: AnyResponse) => void
 
 /** One path of one server whose upgrades come to this gateway. */
 export interface Attachment {
-  readonly server: UpgradeServer
+  readonly server: UpgradeServer | StreamServer
   readonly path: string
   /** Through the host's own chain. */
   readonly through: boolean
@@ -46,7 +51,7 @@ export interface Listener {
 
 /** An admitted upgrade on its way through the host's chain. */
 interface Pending {
-  readonly client: UpgradeClient
+  readonly client: Client
   readonly offer: Offer
   readonly owner: object
   /** The gateway has it again: what bounded the chain is over. */
@@ -96,7 +101,11 @@ export class Engine {
   }
 
   /** Upgrades below `paths` of `server` come here from now on, through `chain` if one is given: all of them, or none. */
-  attach(server: UpgradeServer, paths: readonly string[], chain: Chain | undefined): Attachment[] {
+  attach(
+    server: UpgradeServer | StreamServer,
+    paths: readonly string[],
+    chain: Chain | undefined
+  ): Attachment[] {
     const made: Attachment[] = []
     try {
       return paths.map(path => {
@@ -115,18 +124,34 @@ export class Engine {
     }
   }
 
-  #attach(server: UpgradeServer, path: string, chain: Chain | undefined): Attachment {
+  #attach(server: UpgradeServer | StreamServer, path: string, chain: Chain | undefined): Attachment {
+    // A server of HTTP/2 with `allowHTTP1` gives upgrades as one of node:https does.
+    const upgrades = Dispatcher.of(
+      server as UpgradeServer,
+      (...upgraded) => void this.#refuse(new UpgradeClient(...upgraded, this.#lingering))
+    )
+    const connects = isStreamServer(server)
+      ? Connects.of(server, (request, response, code) => {
+          void this.#refuse(new StreamClient(request, response), code)
+        })
+      : undefined
     const route: Route = { path, take: (...upgraded) => void this.receive(...upgraded, attachment, chain) }
-    const dispatcher = Dispatcher.of(server, (...upgraded) => void this.#refuse(...upgraded))
+    const connectRoute: ConnectRoute = {
+      path,
+      take: (request, response) => void this.receiveConnect(request, response, attachment, chain)
+    }
     const attachment: Attachment = {
       server,
       path,
       through: chain !== undefined,
       detach: () => {
-        if (this.attachments.delete(attachment)) dispatcher.remove(route)
+        if (!this.attachments.delete(attachment)) return
+        connects?.remove(connectRoute)
+        upgrades.remove(route)
       }
     }
-    dispatcher.add(route)
+    upgrades.add(route)
+    connects?.add(connectRoute)
     this.attachments.add(attachment)
     return attachment
   }
@@ -139,12 +164,26 @@ export class Engine {
     owner: object,
     chain?: Chain
   ): Promise<void> {
-    const client = new UpgradeClient(request, stream, head, this.#lingering)
+    await this.#receive(new UpgradeClient(request, stream, head, this.#lingering), owner, chain)
+  }
+
+  /** The same for an extended CONNECT of HTTP/2. */
+  async receiveConnect(
+    request: Http2ServerRequest,
+    response: Http2ServerResponse,
+    owner: object,
+    chain?: Chain
+  ): Promise<void> {
+    await this.#receive(new StreamClient(request, response), owner, chain)
+  }
+
+  async #receive(client: Client, owner: object, chain: Chain | undefined): Promise<void> {
+    const { request } = client
     const done = this.#handshakes.add(owner, () => client.socket.destroy())
     let offer: Offer
     try {
       await client.ready(this.timeouts.handshake)
-      offer = admit(client.head)
+      offer = client.admit()
       if (this.closing) throw gatewayError('ERR_RINGWAY_CLOSING')
     } catch (error) {
       return this.#fail(client, error)
@@ -152,7 +191,9 @@ export class Engine {
       done()
     }
     if (!chain) {
-      return this.upgrade({ client, offer, owner, claimed: () => {} }, upgradeReply(client))
+      const reply =
+        client instanceof UpgradeClient ? upgradeReply(client) : plainReply(request, client.response)
+      return this.upgrade({ client, offer, owner, claimed: () => {} }, reply)
     }
     const timer =
       this.timeouts.chain > 0 ? setTimeout(() => this.#chainExpired(client), this.timeouts.chain) : undefined
@@ -165,6 +206,8 @@ export class Engine {
     const pending: Pending = { client, offer, owner, claimed }
     ;(request as unknown as Carrier)[PENDING] = pending
     try {
+      // The app's guards are those of the page that a browser would ask for there, as with an upgrade.
+      if ('stream' in request) (request as { method: string }).method = 'GET'
       chain(request, client.response)
     } catch (error) {
       this.#fail(client, error) // frameworks catch what their own chain throws; this is a bare listener's
@@ -181,7 +224,7 @@ export class Engine {
   }
 
   /** Takes what reaches a mounted gateway: an upgrade on its way through the chain, or a plain request. */
-  async enter(request: IncomingMessage, response: ServerResponse, reply: Reply): Promise<void> {
+  async enter(request: AnyRequest, response: AnyResponse, reply: Reply): Promise<void> {
     const carrier = request as unknown as Carrier
     const pending = carrier[PENDING]
     if (!pending) {
@@ -238,14 +281,13 @@ export class Engine {
   }
 
   /** Answers an upgrade of our server that nobody claims. */
-  async #refuse(request: IncomingMessage, stream: Duplex, head: Buffer): Promise<void> {
-    const client = new UpgradeClient(request, stream, head, this.#lingering)
+  async #refuse(client: Client, code: Unclaimed = 'ERR_RINGWAY_NOT_FOUND'): Promise<void> {
     const turn = await client.ready(this.timeouts.handshake).catch((error: unknown) => error)
-    this.#fail(client, turn ?? gatewayError('ERR_RINGWAY_NOT_FOUND'))
+    this.#fail(client, turn ?? gatewayError(code))
   }
 
   /** Tells the client and the log why its upgrade goes no further. */
-  #fail(client: UpgradeClient, error: unknown): void {
+  #fail(client: Client, error: unknown): void {
     const { address, request, socket } = client
     const { method, target } = client.head
     const failure = publicError(error)
@@ -253,13 +295,13 @@ export class Engine {
     if (!socket.destroyed) plainReply(request, client.response).fail(failure)
   }
 
-  #chainExpired(client: UpgradeClient): void {
+  #chainExpired(client: Client): void {
     client.hurry(this.timeouts.send)
     plainReply(client.request, client.response).fail(gatewayError('ERR_RINGWAY_CHAIN_TIMEOUT'))
   }
 }
 
 /** Whether a request is an upgrade on its way through the host's chain. */
-export function isUpgrade(request: IncomingMessage): boolean {
+export function isUpgrade(request: AnyRequest): boolean {
   return PENDING in request
 }

@@ -15,6 +15,12 @@ const TABLE = {
     retryAfter: false
   },
   ERR_RINGWAY_NOT_FOUND: { status: 404, message: 'Nothing answers upgrades here', retryAfter: false },
+  ERR_RINGWAY_BAD_METHOD: { status: 405, message: 'CONNECT is for WebSockets here', retryAfter: false },
+  ERR_RINGWAY_BAD_PROTOCOL: {
+    status: 501,
+    message: 'The :protocol of a CONNECT must be websocket',
+    retryAfter: false
+  },
   ERR_RINGWAY_BAD_REQUEST: {
     status: 400,
     message: 'The target must be a path, Host must be given once, and no header may be malformed',

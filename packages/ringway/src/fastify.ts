@@ -1,3 +1,4 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import { ConfigError } from '@ringway/core'
 import { Fields } from '@ringway/core/fields'
@@ -12,8 +13,9 @@ import type { Attachment } from './engine.ts'
 import { isUpgrade } from './engine.ts'
 import { createGateway, engineOf, Gateway } from './gateway.ts'
 import type { GatewayOptions } from './options.ts'
-import type { Reply } from './reply.ts'
-import { describesBody, plainReply } from './reply.ts'
+import type { Reply } from './replies.ts'
+import { describesBody } from './replies.ts'
+import { plainReply } from './reply.ts'
 
 /** What the plugin takes: a gateway of yours, or the options of one that it makes and closes with the app. */
 export type RingwayFastifyOptions = {
@@ -65,7 +67,7 @@ function mount(app: FastifyInstance, options: RingwayFastifyOptions & RegisterOp
     app.all('/*', handler)
 
     const [attachment] = engine.attach(app.server, [app.prefix || '/'], (request, response) => {
-      app.routing(request, response)
+      app.routing(request as IncomingMessage, response as ServerResponse) // or those of HTTP/2, as the app's server
     }) as [Attachment]
     app.addHook('preClose', async () => {
       if (given) await engine.leave(attachment, drain)
@@ -87,7 +89,10 @@ function fastifyReply(request: FastifyRequest, reply: FastifyReply): Reply {
     },
     async send(status, reason, rawHeaders, body) {
       if (reply.sent) return undefined
-      if (upgraded) {
+      if (upgraded && 'stream' in reply.raw) {
+        // Its open stream is none that Fastify could send; what the hooks have set is sent.
+        for (const [name, value] of Object.entries(reply.getHeaders())) reply.raw.setHeader(name, value ?? '')
+      } else if (upgraded) {
         // The same way for a 101 as for a refusal: hooks see both.
         reply.code(status).headers(headersOf(rawHeaders))
         reply.raw.statusMessage = reason

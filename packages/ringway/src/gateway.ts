@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events'
-import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
+import type { IncomingMessage, RequestListener } from 'node:http'
 import { createServer } from 'node:http'
+import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
 import type { ServerOptions as HttpsOptions } from 'node:https'
 import { createServer as createTlsServer } from 'node:https'
 import type { Duplex } from 'node:stream'
@@ -14,11 +15,13 @@ import type {
 import { ConfigError } from '@ringway/core'
 import { Fields } from '@ringway/core/fields'
 import type { TunnelEnd } from '@ringway/tunnel'
+import type { StreamServer } from './connects.ts'
 import type { UpgradeServer } from './dispatcher.ts'
 import { isBelow } from './dispatcher.ts'
 import { Engine } from './engine.ts'
 import { gatewayError } from './errors.ts'
 import type { GatewayOptions } from './options.ts'
+import type { AnyRequest, AnyResponse } from './peer.ts'
 import { middlewareReply, plainReply } from './reply.ts'
 import type { Tunnel } from './tunnel.ts'
 
@@ -78,11 +81,7 @@ export interface GatewayStats {
 }
 
 /** Express's and Connect's shape. */
-export type Middleware = (
-  request: IncomingMessage,
-  response: ServerResponse,
-  next: (error?: unknown) => void
-) => void
+export type Middleware = (request: AnyRequest, response: AnyResponse, next: (error?: unknown) => void) => void
 
 const SERVER_EVENTS = [
   'server:added',
@@ -142,17 +141,21 @@ export class Gateway extends EventEmitter<GatewayEvents> {
    * Takes the upgrades of a server that your app made. Everything else stays the app's, and so do upgrades outside of
    * the path; one that nobody claims is answered 404 when there is no other 'upgrade' listener. Idempotent.
    *
-   * @param server - an HTTP/1.1 server, listening or not
+   * Of a server of `node:http2` come the extended CONNECTs of RFC 8441, for which its setting `enableConnectProtocol` is
+   * turned on for connections made from now on; with `allowHTTP1` the upgrades of HTTP/1.1 clients as well. Where nobody
+   * listens to 'connect' or 'stream', another CONNECT is answered 405, and one of another `:protocol` 501.
+   *
+   * @param server - of node:http, node:https or node:http2, listening or not
    * @param options - where, and whether through the app's chain
    * @returns undoes it
    * @throws {@link ConfigError} when a gateway has that path of that server already, when `through` has no path, or
    * when {@link Gateway.middleware} is mounted and `through` isn't said; a GatewayError `ERR_RINGWAY_CLOSING`
    * after {@link Gateway.close}
    */
-  attach(server: UpgradeServer, options: AttachOptions = {}): Detach {
+  attach(server: UpgradeServer | StreamServer, options: AttachOptions = {}): Detach {
     const fields = new Fields(options, '', ['path', 'through'])
     if (!(server instanceof EventEmitter))
-      throw new ConfigError('server', 'must be a server of node:http or node:https')
+      throw new ConfigError('server', 'must be a server of node:http, node:https or node:http2')
     const through = fields.has('through') ? fields.boolean('through', false) : undefined
     if (through && !fields.has('path')) throw fields.error('path', 'must be given with through')
     if (this.#closed) throw gatewayError('ERR_RINGWAY_CLOSING')
@@ -161,7 +164,7 @@ export class Gateway extends EventEmitter<GatewayEvents> {
       this.#unguarded = true
     }
     const chain = through
-      ? (request: IncomingMessage, response: ServerResponse) => void server.emit('request', request, response)
+      ? (request: AnyRequest, response: AnyResponse) => void server.emit('request', request, response)
       : undefined
     const attached = this.#engine.attach(server, pathsOf(options.path), chain)
     const detach = (): void => {
@@ -182,12 +185,22 @@ export class Gateway extends EventEmitter<GatewayEvents> {
   }
 
   /**
+   * Takes one extended CONNECT of HTTP/2 by hand: that of a WebSocket, as RFC 8441 has it.
+   *
+   * @param request - of the server's 'connect' event
+   * @param response - of the same event, nothing of it sent
+   */
+  handleConnect(request: Http2ServerRequest, response: Http2ServerResponse): void {
+    void this.#engine.receiveConnect(request, response, this)
+  }
+
+  /**
    * Takes one plain HTTP request by hand: to the server that its key belongs to, and the answer back.
    *
    * @param request - nothing of its body read
    * @param response - nothing of it sent
    */
-  handleRequest(request: IncomingMessage, response: ServerResponse): void {
+  handleRequest(request: AnyRequest, response: AnyResponse): void {
     void this.#engine.enter(request, response, plainReply(request, response))
   }
 

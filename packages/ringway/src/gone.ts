@@ -1,6 +1,6 @@
-import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 
-const waiting = new WeakMap<Socket, Set<() => void>>()
+const waiting = new WeakMap<Duplex, Set<() => void>>()
 
 /**
  * Calls `gone` when the socket closes; at once when it has. One listener a socket, however many requests a client has
@@ -8,7 +8,7 @@ const waiting = new WeakMap<Socket, Set<() => void>>()
  *
  * @returns forgets it
  */
-export function whenGone(socket: Socket, gone: () => void): () => void {
+export function whenGone(socket: Duplex, gone: () => void): () => void {
   if (socket.destroyed) gone()
   let calls = waiting.get(socket)
   if (!calls) {

@@ -48,6 +48,8 @@ export type {
   Middleware
 } from './gateway.ts'
 export { GatewayError } from './errors.ts'
+export type { StreamServer } from './connects.ts'
 export type { UpgradeServer } from './dispatcher.ts'
+export type { AnyRequest, AnyResponse } from './peer.ts'
 export type { GatewayOptions, Log, PingOptions, Timeouts } from './options.ts'
 export type { Tunnel, TunnelAbout } from './tunnel.ts'

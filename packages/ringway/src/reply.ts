@@ -2,28 +2,14 @@ import type { ServerResponse } from 'node:http'
 import { STATUS_CODES } from 'node:http'
 import { pipeline } from 'node:stream/promises'
 import type { UpgradeClient } from './client.ts'
-import type { GatewayError } from './errors.ts'
-
-/** How an answer is given in the words of the host: plain Node, Express or Fastify. Neither call throws. */
-export interface Reply {
-  /** What key functions get as `request`. */
-  readonly request: unknown
-  /** Answers with an error of ours. */
-  fail(error: GatewayError): void
-  /**
-   * Answers with what a backend said; without a body for a 101. Resolves when it is said or the client is gone, with
-   * the error that cut the body short if there was one.
-   */
-  send(
-    status: number,
-    reason: string,
-    rawHeaders: readonly string[],
-    body?: AsyncIterable<Buffer>
-  ): Promise<unknown>
-}
+import type { AnyResponse } from './peer.ts'
+import type { Reply } from './replies.ts'
+import { bodyOf, describesBody } from './replies.ts'
+import { streamReply } from './stream-reply.ts'
 
 /** Answers by the response alone. */
-export function plainReply(request: unknown, response: ServerResponse): Reply {
+export function plainReply(request: unknown, response: AnyResponse): Reply {
+  if ('stream' in response) return streamReply(request, response)
   return {
     request,
     fail(error) {
@@ -33,7 +19,7 @@ export function plainReply(request: unknown, response: ServerResponse): Reply {
       for (const [name, value] of Object.entries(error.headers)) response.setHeader(name, value)
       if (error.status === 426) response.setHeader('Connection', 'close, upgrade')
       const reason = STATUS_CODES[error.status] ?? ''
-      const body = `${error.status} ${reason}: ${error.message}\n`
+      const body = bodyOf(error)
       response.setHeader('Content-Type', 'text/plain; charset=utf-8')
       response.setHeader('Content-Length', Buffer.byteLength(body))
       response.writeHead(error.status, reason) // named, as a reason that Node refused may be set
@@ -74,7 +60,7 @@ export function upgradeReply(client: UpgradeClient): Reply {
 /** Answers by the response, and gives errors of ours to the chain: Express and Connect. */
 export function middlewareReply(
   request: unknown,
-  response: ServerResponse,
+  response: AnyResponse,
   next: (error?: unknown) => void
 ): Reply {
   return {
@@ -109,9 +95,4 @@ export function setHeaders(response: ServerResponse, status: number, rawHeaders:
     seen.add(name.toLowerCase())
   }
   if (status === 426) response.setHeader('Connection', 'close, upgrade')
-}
-
-/** Whether a header speaks of a body, which a 101 hasn't. */
-export function describesBody(name: string): boolean {
-  return name.startsWith('content-') || name === 'transfer-encoding'
 }

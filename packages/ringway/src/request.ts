@@ -1,14 +1,13 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Readable } from 'node:stream'
-import { canonicalAddress } from '@ringway/core'
 import type { Lease } from '@ringway/balancer'
 import { requestHeaders, responseHeaders, TunnelError } from '@ringway/tunnel'
-import { headOf } from './client.ts'
 import type { Engine } from './engine.ts'
 import { GatewayError, gatewayError, publicError } from './errors.ts'
 import { whenGone } from './gone.ts'
+import type { AnyRequest, AnyResponse } from './peer.ts'
+import { bodyComes, headersOf, headOf, hostOf, isOver, peerOf, sideOf } from './peer.ts'
 import { Record } from './record.ts'
-import type { Reply } from './reply.ts'
+import type { Reply } from './replies.ts'
 import { within } from './within.ts'
 
 /** A server's answer to a plain request, its body not yet read. */
@@ -34,28 +33,27 @@ const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
  */
 export async function handle(
   engine: Engine,
-  request: IncomingMessage,
-  response: ServerResponse,
+  request: AnyRequest,
+  response: AnyResponse,
   reply: Reply,
   controller: AbortController
 ): Promise<void> {
-  const { remoteAddress } = request.socket
-  const address = remoteAddress === undefined ? undefined : canonicalAddress(remoteAddress)
-  const { method, target } = headOf(request)
+  const { address } = peerOf(request)
+  const { method, target, rawHeaders } = headOf(request)
   const record = new Record(engine.log, 'request', { address, method, target })
   const { signal } = controller
   let body: Body | undefined
-  const forget = whenGone(request.socket, () => {
+  const forget = whenGone(sideOf(request), () => {
+    if (isOver(request)) return
     controller.abort(new GatewayError('ERR_RINGWAY_CLIENT_GONE', 499, 'The client went away'))
   })
   try {
     if (engine.closing) throw gatewayError('ERR_RINGWAY_CLOSING')
-    const hosts = request.rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'host')
+    const hosts = rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'host')
     if (!target.startsWith('/') || hosts.length > 1) throw gatewayError('ERR_RINGWAY_BAD_REQUEST')
-    const hasBody =
-      'transfer-encoding' in request.headers || Number(request.headers['content-length'] ?? 0) > 0
+    const hasBody = bodyComes(request)
     if (hasBody && request.readableDidRead) throw gatewayError('ERR_RINGWAY_BODY_CONSUMED')
-    const source = { address, method, target, headers: request.headers, request: reply.request }
+    const source = { address, method, target, headers: headersOf(request), request: reply.request }
     const key = await engine.keyOf(source, signal)
     body = hasBody ? new Body(request) : undefined
     const { lease, answer } = await firstAnswer(engine, request, body, address, key, record, signal)
@@ -84,23 +82,23 @@ export async function handle(
 /** Sends the answer on, until it is all sent or nobody is there for it. */
 async function relay(
   engine: Engine,
-  request: IncomingMessage,
-  response: ServerResponse,
+  request: AnyRequest,
+  response: AnyResponse,
   answer: Answer,
   reply: Reply,
   signal: AbortSignal
 ): Promise<void> {
   const { status, reason, rawHeaders, body } = answer
-  const { socket, method } = request
+  const side = sideOf(request)
   const { send } = engine.timeouts
   const stuck = (): void => {
-    if (socket.writableLength > 0) socket.destroy()
-    else socket.setTimeout(send) // it is the backend that is silent
+    if (side.writableLength > 0) side.destroy()
+    else side.setTimeout(send) // it is the backend that is silent
   }
   if (send > 0) response.setTimeout(send, stuck)
   body.on('error', () => {}) // the client is told by the response
   // Such answers have no body whatever their Content-Length says (RFC 9112 section 6.3), which undici takes amiss.
-  const bodiless = method === 'HEAD' || status === 204 || status === 304
+  const bodiless = request.method === 'HEAD' || status === 204 || status === 304
   const told = reply.send(status, reason, responseHeaders(rawHeaders), bodiless ? undefined : body)
   await within(told, signal)
   signal.throwIfAborted()
@@ -109,7 +107,7 @@ async function relay(
 /** Asks one server after the other until one answers: the only place where another one is tried. */
 async function firstAnswer(
   engine: Engine,
-  request: IncomingMessage,
+  request: AnyRequest,
   body: Body | undefined,
   address: string | undefined,
   key: string | undefined,
@@ -117,8 +115,8 @@ async function firstAnswer(
   signal: AbortSignal
 ): Promise<{ lease: Lease; answer: Answer }> {
   const { method, target, rawHeaders } = headOf(request)
-  const proto = 'encrypted' in request.socket ? 'https' : 'http'
-  const headers = requestHeaders(rawHeaders, { for: address, proto, host: request.headers.host })
+  const { proto } = peerOf(request)
+  const headers = requestHeaders(rawHeaders, { for: address, proto, host: hostOf(request) })
   const tries = engine.upstream.tries(key, signal)
   let last: TunnelError | undefined
   for (;;) {
@@ -165,10 +163,10 @@ class Body {
   started = false
   /** The client's connection failed in the middle of it. */
   broken = false
-  readonly #request: IncomingMessage
+  readonly #request: AnyRequest
   #left = false
 
-  constructor(request: IncomingMessage) {
+  constructor(request: AnyRequest) {
     this.#request = request
   }
 
@@ -183,6 +181,8 @@ class Body {
     this.started = true
     try {
       yield* this.#request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>
+      // Over HTTP/2 a body that is cut off ends like any other.
+      if ('stream' in this.#request && this.#request.aborted) throw new Error('The request was cut off')
     } catch (error) {
       this.broken = true
       throw error

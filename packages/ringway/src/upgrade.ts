@@ -1,11 +1,12 @@
 import type { Lease, Recall } from '@ringway/balancer'
 import type { Accepted, Declined, Offer } from '@ringway/tunnel'
 import { open, Splice, TunnelError } from '@ringway/tunnel'
-import type { UpgradeClient } from './client.ts'
+import type { Client } from './client.ts'
 import type { Engine } from './engine.ts'
 import { gatewayError, publicError } from './errors.ts'
+import { headersOf, hostOf } from './peer.ts'
 import { Record } from './record.ts'
-import type { Reply } from './reply.ts'
+import type { Reply } from './replies.ts'
 import { recallTunnel } from './tunnels.ts'
 
 /**
@@ -18,7 +19,7 @@ import { recallTunnel } from './tunnels.ts'
  */
 export async function upgrade(
   engine: Engine,
-  client: UpgradeClient,
+  client: Client,
   offer: Offer,
   reply: Reply,
   owner: object
@@ -27,7 +28,7 @@ export async function upgrade(
   const { method, target } = head
   const record = new Record(engine.log, 'upgrade', { address, method, target })
   try {
-    const source = { address, method, target, headers: client.request.headers, request: reply.request }
+    const source = { address, method, target, headers: headersOf(client.request), request: reply.request }
     const key = await engine.keyOf(source, client.signal)
     const { lease, answer } = await firstAnswer(engine, client, offer, key, record)
     client.hurry(engine.timeouts.send)
@@ -74,13 +75,13 @@ function openLease(lease: Lease): (splice: Splice) => void {
 /** Asks one server after the other until one answers: the only place where another one is tried. */
 async function firstAnswer(
   engine: Engine,
-  client: UpgradeClient,
+  client: Client,
   offer: Offer,
   key: string | undefined,
   record: Record
 ): Promise<{ lease: Lease; answer: Accepted | Declined }> {
   const { signal } = client
-  const forwarding = { for: client.address, proto: client.proto, host: client.request.headers.host }
+  const forwarding = { for: client.address, proto: client.proto, host: hostOf(client.request) }
   const tries = engine.upstream.tries(key, signal)
   let last: TunnelError | undefined
   for (;;) {
@@ -105,7 +106,7 @@ async function firstAnswer(
 
 /** An honest 401, 403, 426… is the client's to see. What the client sends meanwhile never reaches the server. */
 async function relay(
-  client: UpgradeClient,
+  client: Client,
   reply: Reply,
   lease: Lease,
   answer: Declined,

@@ -1,0 +1,30 @@
+import { STATUS_CODES } from 'node:http'
+import type { GatewayError } from './errors.ts'
+
+/** How an answer is given in the words of the host: plain Node, Express or Fastify. Neither call throws. */
+export interface Reply {
+  /** What key functions get as `request`. */
+  readonly request: unknown
+  /** Answers with an error of ours. */
+  fail(error: GatewayError): void
+  /**
+   * Answers with what a backend said; without a body for a 101. Resolves when it is said or the client is gone, with
+   * the error that cut the body short if there was one.
+   */
+  send(
+    status: number,
+    reason: string,
+    rawHeaders: readonly string[],
+    body?: AsyncIterable<Buffer>
+  ): Promise<unknown>
+}
+
+/** What a client reads of an error of ours. */
+export function bodyOf({ status, message }: GatewayError): string {
+  return `${status} ${STATUS_CODES[status] ?? ''}: ${message}\n`
+}
+
+/** Whether a header speaks of a body, which a 101 hasn't. */
+export function describesBody(name: string): boolean {
+  return name.startsWith('content-') || name === 'transfer-encoding'
+}
