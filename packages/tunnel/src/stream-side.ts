@@ -2,8 +2,6 @@ import type { ServerHttp2Stream } from 'node:http2'
 import { constants } from 'node:http2'
 import { Duplex } from 'node:stream'
 
-type Done = (error?: Error | null) => void
-
 /**
  * A stream of HTTP/2 in the shape of a socket, for a splice: END_STREAM is a FIN both ways, and RST_STREAM is a reset
  * (RFC 8441 section 5): the other side's destroys this one without an 'end', and one that is destroyed says CANCEL. Node's
@@ -27,6 +25,7 @@ export class StreamSide extends Duplex {
     if (stream.destroyed || stream.aborted) this.destroy()
   }
 
+  /** Node's: reads on. */
   override _read(): void {
     const stream = this.#stream
     if (!this.#isReading) stream.on('data', this.#take).once('end', this.#end)
@@ -34,16 +33,22 @@ export class StreamSide extends Duplex {
     stream.resume()
   }
 
-  override _write(chunk: Buffer, _encoding: BufferEncoding, done: Done): void {
+  /** Node's: writes one chunk. */
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
     if (chunk.length === 0) done() // no frame for nothing
     else this.#stream.write(chunk, done)
   }
 
-  override _writev(writes: readonly { readonly chunk: Buffer }[], done: Done): void {
+  /** Node's: writes what has waited. */
+  override _writev(
+    writes: readonly { readonly chunk: Buffer }[],
+    done: (error?: Error | null) => void
+  ): void {
     this._write(Buffer.concat(writes.map(({ chunk }) => chunk)), 'binary', done)
   }
 
-  override _final(done: Done): void {
+  /** Node's: END_STREAM. */
+  override _final(done: (error?: Error | null) => void): void {
     // 'finish' of this one may come behind the stream's 'close'.
     this.#stream.end((error?: Error | null) => {
       this.#hasFinished = !error
@@ -51,7 +56,8 @@ export class StreamSide extends Duplex {
     })
   }
 
-  override _destroy(_error: Error | null, done: Done): void {
+  /** Node's: RST_STREAM, where it isn't over. */
+  override _destroy(_error: Error | null, done: (error?: Error | null) => void): void {
     const stream = this.#stream
     stream.off('data', this.#take).off('aborted', this.#lost)
     const isDone = this.#hasEnded && this.#hasFinished // Node lets go of it
