@@ -25,6 +25,7 @@ test('the packages, as they would be published, install together and load by imp
     'ringway',
     'ringway/fastify',
     '@ringway/core',
+    '@ringway/core/address',
     '@ringway/core/errors',
     '@ringway/core/fields'
   ]

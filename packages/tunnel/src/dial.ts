@@ -14,6 +14,8 @@ export type Target = ({ readonly host: string; readonly port: number } | { reado
    * `host` unless that is an address; certificates are checked unless `rejectUnauthorized` is false.
    */
   readonly tls?: TargetTls | undefined
+  /** Written as soon as TCP stands, before TLS: a PROXY header, as `proxyHeader` gives it. Default: nothing. */
+  readonly proxyHeader?: Buffer | undefined
 }
 
 /** How long a wait may take, and what ends it before. */
@@ -40,18 +42,38 @@ export async function dial(target: Target, wait: Wait): Promise<Socket> {
     const where =
       'socketPath' in target ? { path: target.socketPath } : { host: target.host, port: target.port }
     const options = { ...where, allowHalfOpen: true }
-    const socket = target.tls ? dialTls(target, target.tls, options) : connectPlain(options)
-    socket.on('error', ignore) // for as long as the socket lives, whoever holds it
-    const ready = target.tls ? 'secureConnect' : 'connect'
+    const header = target.proxyHeader
+    let socket: Socket =
+      target.tls && header === undefined ? dialTls(target, target.tls, options) : connectPlain(options)
     const timer = limit(wait.timeout, () => {
       const message = `${nameOf(target)} did not accept the connection within ${wait.timeout} ms`
       fail(new TunnelError('ERR_RINGWAY_CONNECT_TIMEOUT', message))
     })
 
+    function follow(ready: 'connect' | 'secureConnect', then: () => void): void {
+      socket.on('error', ignore) // for as long as the socket lives, whoever holds it
+      socket.on(ready, then).on('error', refused).on('end', ended)
+    }
+    function leave(): void {
+      socket.off('connect', introduce).off('connect', succeed).off('secureConnect', succeed)
+      socket.off('error', refused).off('end', ended)
+    }
     function settle(): void {
       clearTimeout(timer)
-      socket.off(ready, succeed).off('error', refused).off('end', ended)
+      leave()
       wait.signal?.removeEventListener('abort', abort)
+    }
+    function introduce(): void {
+      // TLS takes the socket over once the header is with the kernel.
+      socket.write(header!, target.tls ? encrypt : undefined)
+      if (!target.tls) succeed()
+    }
+    function encrypt(error?: Error | null): void {
+      if (error || socket.destroyed) return // told by its own events
+      leave()
+      // Node goes by the socket; the host is for the check of the certificate.
+      socket = dialTls(target, target.tls!, { ...options, socket })
+      follow('secureConnect', succeed)
     }
     function succeed(): void {
       settle()
@@ -76,7 +98,8 @@ export async function dial(target: Target, wait: Wait): Promise<Socket> {
     function abort(): void {
       fail(wait.signal!.reason)
     }
-    socket.on(ready, succeed).on('error', refused).on('end', ended)
+    if (header !== undefined) follow('connect', introduce)
+    else follow(target.tls ? 'secureConnect' : 'connect', succeed)
     wait.signal?.addEventListener('abort', abort)
   })
 }
@@ -85,7 +108,7 @@ export async function dial(target: Target, wait: Wait): Promise<Socket> {
 const sessions = new WeakMap<TargetTls, Map<string, Buffer>>()
 
 /** Takes up the last session there is: no certificates pass, and nobody computes a signature. */
-function dialTls(target: Target, tls: TargetTls, options: NetConnectOpts): TLSSocket {
+function dialTls(target: Target, tls: TargetTls, options: NetConnectOpts & { socket?: Socket }): TLSSocket {
   const known = sessions.get(tls) ?? new Map<string, Buffer>()
   sessions.set(tls, known)
   const name = nameOf(target)

@@ -8,6 +8,8 @@ export type TunnelErrorCode =
   | 'ERR_RINGWAY_BAD_HANDSHAKE'
   | 'ERR_RINGWAY_BAD_VERSION'
   | 'ERR_RINGWAY_HEAD_TOO_LARGE'
+  | 'ERR_RINGWAY_BAD_PROXY_HEADER'
+  | 'ERR_RINGWAY_PROXY_HEADER_TIMEOUT'
   | 'ERR_RINGWAY_CLIENT_GONE'
   | 'ERR_RINGWAY_CONNECT_FAILED'
   | 'ERR_RINGWAY_CONNECT_TIMEOUT'
@@ -21,7 +23,10 @@ const TABLE: Record<TunnelErrorCode, { side: Side; status: number; retryable: bo
   ERR_RINGWAY_BAD_HANDSHAKE: { side: 'client', status: 400, retryable: false },
   ERR_RINGWAY_BAD_VERSION: { side: 'client', status: 426, retryable: false },
   ERR_RINGWAY_HEAD_TOO_LARGE: { side: 'client', status: 431, retryable: false },
-  // Never sent: the client isn't there any more. 499 is nginx's number for it in the log.
+  // Never sent: what came may not even be HTTP.
+  ERR_RINGWAY_BAD_PROXY_HEADER: { side: 'client', status: 400, retryable: false },
+  ERR_RINGWAY_PROXY_HEADER_TIMEOUT: { side: 'client', status: 408, retryable: false },
+  // Never sent either: the client isn't there any more. 499 is nginx's number for it in the log.
   ERR_RINGWAY_CLIENT_GONE: { side: 'client', status: 499, retryable: false },
   ERR_RINGWAY_CONNECT_FAILED: { side: 'backend', status: 502, retryable: true },
   ERR_RINGWAY_CONNECT_TIMEOUT: { side: 'backend', status: 504, retryable: true },

@@ -8,6 +8,8 @@ const table: [TunnelErrorCode, string, number, boolean][] = [
   ['ERR_RINGWAY_BAD_HANDSHAKE', 'client', 400, false],
   ['ERR_RINGWAY_BAD_VERSION', 'client', 426, false],
   ['ERR_RINGWAY_HEAD_TOO_LARGE', 'client', 431, false],
+  ['ERR_RINGWAY_BAD_PROXY_HEADER', 'client', 400, false],
+  ['ERR_RINGWAY_PROXY_HEADER_TIMEOUT', 'client', 408, false],
   ['ERR_RINGWAY_CLIENT_GONE', 'client', 499, false],
   ['ERR_RINGWAY_CONNECT_FAILED', 'backend', 502, true],
   ['ERR_RINGWAY_CONNECT_TIMEOUT', 'backend', 504, true],

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
@@ -36,4 +36,14 @@ test("the README's example runs", async t => {
   client.close()
   const [line] = (await once(child.stdout, 'data')) as [Buffer]
   assert.match(line.toString(), /^ended by (client|backend): fin; \d+ bytes up, \d+ down/)
+})
+
+test("the README's PROXY headers are those that it shows", () => {
+  const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
+  const [, example, output] = /## The PROXY protocol.*?```js\n(.*?)```\n\n```text\n(.*?)```/s.exec(readme)!
+  const { stdout } = spawnSync(process.execPath, ['--input-type=module', '--eval', example!], {
+    cwd: fileURLToPath(new URL('../..', import.meta.url)),
+    encoding: 'utf8'
+  })
+  assert.equal(stdout, output)
 })
