@@ -89,6 +89,11 @@ export class Relay {
     return this.#to.writableLength
   }
 
+  /** All bytes of the source that were read and aren't with the kernel yet, ours among them. */
+  get underWay(): number {
+    return this.#from.readableLength + this.#held.length + this.waiting
+  }
+
   /** What was read and not passed on, as more would have come than may. */
   get held(): Buffer {
     return this.#held

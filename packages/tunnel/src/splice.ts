@@ -110,6 +110,11 @@ export class Splice {
     return this.#toBackend.bytes + this.#toClient.bytes
   }
 
+  /** Bytes held now, both ways: read from one side, and not yet given to the kernel for the other. */
+  get held(): number {
+    return this.#toBackend.underWay + this.#toClient.underWay
+  }
+
   /**
    * Ends both sides with a FIN behind what was already passed on; what comes in after is dropped, and what is left
    * after `linger` destroyed. With `watch` a frame that is half through passes whole first, and a Close frame stands before
