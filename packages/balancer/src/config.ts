@@ -12,7 +12,7 @@ import type {
 } from './options.ts'
 import { checkHealth } from './probes/config.ts'
 import type { HealthConfig } from './probes/config.ts'
-import { checkDefaults, checkServers } from './server-config.ts'
+import { checkDefaults, checkServers, DEFAULTS } from './server-config.ts'
 import type { ServerConfig, ServerDefaults } from './server-config.ts'
 
 /** An upstream's options, checked, with every default filled in. */
@@ -48,6 +48,7 @@ const UPSTREAM = [
   'maxFails',
   'failTimeout',
   'slowStart',
+  'sendProxy',
   'outliers',
   'panic',
   'retry',
@@ -66,7 +67,7 @@ const UPSTREAM = [
  */
 export function checkUpstream(options: UpstreamOptions, path: string): UpstreamConfig {
   const fields = new Fields(options, path, UPSTREAM)
-  const defaults = checkDefaults(fields, { maxFails: 1, failTimeout: 10_000, slowStart: 0 })
+  const defaults = checkDefaults(fields, DEFAULTS)
   const servers = checkServers(fields.get('servers'), fields.path('servers'), defaults)
   return {
     servers,

@@ -46,6 +46,8 @@ export interface ServerSettings {
   failTimeout?: number
   /** Overrides {@link UpstreamOptions.slowStart} for this server, in milliseconds. */
   slowStart?: number
+  /** Overrides {@link UpstreamOptions.sendProxy} for this server. */
+  sendProxy?: 'v1' | 'v2' | false
   /** Whether and how to speak TLS to it; `true` is `{}`. Default: false. */
   tls?: boolean | ServerTls
   /**
@@ -193,6 +195,12 @@ export interface UpstreamOptions {
    * away. Default: 0, all at once. nginx Plus: `slow_start`. HAProxy: `slowstart`. Envoy: `slow_start_window`.
    */
   slowStart?: number
+  /**
+   * The PROXY header that each connection to a server begins with, before TLS: it tells whose connection it is, and for
+   * probes that it is nobody's. With it a connection is one client's, so none is kept for others. Default: false. nginx:
+   * `proxy_protocol` of the stream module. HAProxy: `send-proxy`, `send-proxy-v2`.
+   */
+  sendProxy?: 'v1' | 'v2' | false
   /** Finds servers that do worse than the others; `{}` takes the defaults. Default: off. */
   outliers?: OutlierOptions
   /**

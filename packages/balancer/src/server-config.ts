@@ -11,6 +11,16 @@ export interface ServerDefaults {
   readonly maxFails: number
   readonly failTimeout: number
   readonly slowStart: number
+  /** Undefined for no PROXY header. */
+  readonly sendProxy: 'v1' | 'v2' | undefined
+}
+
+/** What an upstream leaves to us. */
+export const DEFAULTS: ServerDefaults = {
+  maxFails: 1,
+  failTimeout: 10_000,
+  slowStart: 0,
+  sendProxy: undefined
 }
 
 /** One server's options, checked, with every default filled in. */
@@ -37,6 +47,7 @@ const SERVER = [
   'maxFails',
   'failTimeout',
   'slowStart',
+  'sendProxy',
   'tls',
   'terminating'
 ]
@@ -85,8 +96,17 @@ export function checkDefaults(fields: Fields, defaults: ServerDefaults): ServerD
   return {
     maxFails: fields.integer('maxFails', defaults.maxFails, 0),
     failTimeout: fields.milliseconds('failTimeout', defaults.failTimeout, 0),
-    slowStart: fields.milliseconds('slowStart', defaults.slowStart, 0)
+    slowStart: fields.milliseconds('slowStart', defaults.slowStart, 0),
+    sendProxy: fields.has('sendProxy') ? checkSendProxy(fields) : defaults.sendProxy
   }
+}
+
+/** Checks the field `sendProxy`, which is there; undefined when it is false. */
+export function checkSendProxy(fields: Fields): 'v1' | 'v2' | undefined {
+  const given = fields.get('sendProxy')
+  if (given === false) return undefined
+  if (given === 'v1' || given === 'v2') return given
+  throw fields.mismatch('sendProxy', "'v1', 'v2' or false")
 }
 
 function checkServer(server: unknown, path: string, defaults: ServerDefaults): ServerConfig {

@@ -22,6 +22,8 @@ export interface UpstreamServer {
   readonly address: ServerAddress
   /** How to speak TLS to it, with `servername` and `rejectUnauthorized` filled in; `undefined` for plain text. */
   readonly tls: ServerTls | undefined
+  /** The PROXY header that a connection to it begins with; `undefined` for none. */
+  readonly sendProxy: 'v1' | 'v2' | undefined
   /** What is known of its health. */
   readonly state: ServerState
   /** Whether a new try may go to it now. */
@@ -61,6 +63,7 @@ export interface ServerSurroundings extends HealthSurroundings {
 export class Server implements UpstreamServer {
   readonly id: string
   readonly tls: ServerTls | undefined
+  readonly sendProxy: 'v1' | 'v2' | undefined
   readonly tunnels: Set<ServerLease> = new Set()
   active = 0
   handshakes = 0
@@ -88,6 +91,7 @@ export class Server implements UpstreamServer {
   ) {
     this.id = config.id
     this.tls = config.tls
+    this.sendProxy = config.sendProxy
     this.#config = config
     this.#address = address ?? config.address
     this.#around = around
@@ -185,8 +189,9 @@ export class Server implements UpstreamServer {
 
   /** Whether other options are for the same server: what makes it another one is where and how it is reached. */
   isSame(config: ServerConfig): boolean {
-    const { id, address, tls } = this.#config
-    return id === config.id && isDeepStrictEqual([address, tls], [config.address, config.tls])
+    const { id, address, tls, sendProxy } = this.#config
+    if (id !== config.id || sendProxy !== config.sendProxy) return false
+    return isDeepStrictEqual([address, tls], [config.address, config.tls])
   }
 
   /** Takes other options for the same server; its counts and its health stay. */

@@ -86,6 +86,9 @@ const refused: [options: unknown, field: string, message: RegExp][] = [
   [{ servers: [a, 'a:80'] }, 'servers[1].id', /'a:80' is the id of servers\[0\] already/],
   [{ servers: ['a:80', { host: 'b', port: 80, id: 'a:80' }] }, 'servers[1].id', /servers\[0\]/],
 
+  [{ servers: [{ ...a, sendProxy: 2 }] }, 'servers[0].sendProxy', /must be 'v1', 'v2' or false, not 2/],
+  [{ servers: [{ ...a, sendProxy: true }] }, 'servers[0].sendProxy', /not true/],
+  [{ servers: [a], sendProxy: 'v3' }, 'sendProxy', /not 'v3'/],
   [{ servers: [{ ...a, tls: 1 }] }, 'servers[0].tls', /must be an object, not 1/],
   [{ servers: [{ ...a, tls: { verify: false } }] }, 'servers[0].tls.verify', /known here: servername, ca/],
   [{ servers: [{ ...a, tls: { servername: '10.0.0.1' } }] }, 'servers[0].tls.servername', /must be a name/],
@@ -161,6 +164,7 @@ const refused: [options: unknown, field: string, message: RegExp][] = [
   ],
   [{ servers: [a], health: { ...health, starting: null } }, 'health.starting', /not null/],
   [{ servers: [a], health: { ...health, port: 0 } }, 'health.port', /1 to 65535/],
+  [{ servers: [a], health: { ...health, sendProxy: null } }, 'health.sendProxy', /not null/],
   [{ servers: [a], health: { ...health, tls: 1 } }, 'health.tls', /must be an object/],
   [
     { servers: [a], health: { ...health, tls: { ciphers: '' } } },

@@ -176,6 +176,19 @@ test('the same id at another address is another server', async t => {
   assert.equal(old.state, 'removed')
 })
 
+test('the same id with another PROXY header is another server, as its connections are', t => {
+  const set = upstream(t, { servers: ['a:80', 'b:80'], sendProxy: 'v1' })
+  const [a] = set.servers
+  void set.setServers(located([{ host: 'a', port: 80, sendProxy: 'v1' }, 'b:80']))
+  assert.equal(set.servers[0], a)
+  for (const sendProxy of ['v2', false] as const) {
+    const old = set.servers[0]
+    void set.setServers(located([{ host: 'a', port: 80, sendProxy }, 'b:80']))
+    assert.notEqual(set.servers[0], old)
+    assert.equal(set.servers[0]!.sendProxy, sendProxy || undefined)
+  }
+})
+
 test('down is set and taken away without moving a place on the ring', async t => {
   const set = upstream(t, { servers: ['a:80', 'b:80'] })
   const list = moves(set)

@@ -3,7 +3,7 @@ import type { Http2ServerRequest, Http2ServerResponse, ServerHttp2Stream } from 
 import { constants } from 'node:http2'
 import type { Socket } from 'node:net'
 import { canonicalAddress } from '@ringway/core'
-import type { RequestHead } from '@ringway/tunnel'
+import type { ConnectionEnds, RequestHead } from '@ringway/tunnel'
 import { plainHeaders } from '@ringway/tunnel'
 
 /** A request of a host's server, of HTTP/1.1 or HTTP/2. */
@@ -23,6 +23,17 @@ export function peerOf(request: AnyRequest): { address: string | undefined; prot
   const remoteAddress = socket?.remoteAddress
   const address = remoteAddress === undefined ? undefined : canonicalAddress(remoteAddress)
   return { address, proto: socket && 'encrypted' in socket ? 'https' : 'http' }
+}
+
+/** Both ends of the client's connection; `undefined` on a Unix socket, which has no addresses, and once it is closed. */
+export function endsOf(request: AnyRequest): ConnectionEnds | undefined {
+  const { remoteAddress, remotePort, localAddress, localPort } = socketOf(request) ?? {}
+  if (remoteAddress === undefined || remotePort === undefined) return undefined
+  if (localAddress === undefined || localPort === undefined) return undefined
+  return {
+    source: { address: remoteAddress, port: remotePort },
+    destination: { address: localAddress, port: localPort }
+  }
 }
 
 function socketOf(request: AnyRequest): Socket | undefined {

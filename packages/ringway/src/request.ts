@@ -123,7 +123,7 @@ async function firstAnswer(
     const lease = await tries.next(last?.sent)
     if (!lease) throw last ?? gatewayError('ERR_RINGWAY_NO_SERVER')
     try {
-      const answer = await engine.pools.of(lease.server).request({
+      const answer = await engine.pools.request(lease.server, request, {
         method,
         path: target,
         headers,
@@ -150,7 +150,8 @@ async function firstAnswer(
       last = failureOf(error)
       record.tried(lease.server.id, last.code)
       // A connection that was kept alive may be closed by the server at any moment, in all health.
-      lease.settle(last.code === 'ERR_RINGWAY_ANSWER_MISSING' && wasReused(error) ? 'cancelled' : 'failed')
+      const reused = lease.server.sendProxy === undefined && wasReused(error)
+      lease.settle(last.code === 'ERR_RINGWAY_ANSWER_MISSING' && reused ? 'cancelled' : 'failed')
       // Where there was no connection, the server has seen nothing of the request.
       const again = !last.sent || IDEMPOTENT.has(method)
       if (!again || !last.retryable || body?.started) throw last

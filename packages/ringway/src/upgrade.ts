@@ -7,6 +7,7 @@ import { gatewayError, publicError } from './errors.ts'
 import { headersOf, hostOf } from './peer.ts'
 import { Record } from './record.ts'
 import type { Reply } from './replies.ts'
+import { targetFor } from './target.ts'
 import { recallTunnel } from './tunnels.ts'
 
 /**
@@ -89,7 +90,7 @@ async function firstAnswer(
     if (!lease) throw last ?? gatewayError('ERR_RINGWAY_NO_SERVER')
     const { server } = lease
     try {
-      const target = { ...server.address, tls: server.tls }
+      const target = targetFor(server, client.request)
       const answer = await open(target, client.head, offer, forwarding, { ...engine.timeouts, signal })
       record.tried(server.id, answer.status, answer.timing)
       return { lease, answer }

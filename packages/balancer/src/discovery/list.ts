@@ -1,4 +1,4 @@
-import { checkEach } from '../server-config.ts'
+import { checkEach, DEFAULTS } from '../server-config.ts'
 import type { ServerOptions } from '../options.ts'
 import type { DiscoveredServer } from './discovery.ts'
 
@@ -11,7 +11,7 @@ const FLAGS: ReadonlySet<string> = new Set(['backup', 'down', 'terminating', 'tl
  * that two ways to write the same list give equal ones.
  */
 export function checkList(list: unknown): readonly DiscoveredServer[] {
-  const configs = checkEach(list, 'servers', { maxFails: 1, failTimeout: 10_000, slowStart: 0 })
+  const configs = checkEach(list, 'servers', DEFAULTS)
   const given = list as readonly (ServerOptions | string)[]
   return Object.freeze(
     configs.map(({ id, weight, address }, i) => {

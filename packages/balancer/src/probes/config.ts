@@ -3,6 +3,7 @@ import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { Fields, show } from '@ringway/core/fields'
 
 import type { ServerTls } from '../options.ts'
+import { checkSendProxy } from '../server-config.ts'
 import { checkTls } from '../tls.ts'
 import type { HttpHealthOptions } from './options.ts'
 
@@ -18,6 +19,8 @@ interface ProbeConfig {
   readonly port: number | undefined
   /** Undefined for the server's own, false for none. */
   readonly tls: ServerTls | false | undefined
+  /** Undefined for the server's own, false for none. */
+  readonly sendProxy: 'v1' | 'v2' | false | undefined
 }
 
 /** `expect` is undefined for any 2xx or 3xx; header names are in lower case. */
@@ -45,7 +48,7 @@ export interface WebSocketHealthConfig extends ProbeConfig {
 /** The probes' options, checked, with every default filled in. */
 export type HealthConfig = HttpHealthConfig | TcpHealthConfig | WebSocketHealthConfig
 
-const COMMON = ['interval', 'downInterval', 'timeout', 'rise', 'fall', 'starting', 'port', 'tls']
+const COMMON = ['interval', 'downInterval', 'timeout', 'rise', 'fall', 'starting', 'port', 'tls', 'sendProxy']
 const NAMES = {
   http: ['type', 'method', 'path', 'headers', 'expect', 'match', 'maxBody', ...COMMON],
   tcp: ['type', ...COMMON],
@@ -115,7 +118,8 @@ function checkCommon(fields: Fields): ProbeConfig {
     fall: fields.integer('fall', 3, 1),
     starting,
     port: fields.has('port') ? fields.integer('port', 0, 1, 65_535) : undefined,
-    tls: fields.get('tls') === false ? false : checkTls(fields, undefined)
+    tls: fields.get('tls') === false ? false : checkTls(fields, undefined),
+    sendProxy: fields.has('sendProxy') ? (checkSendProxy(fields) ?? false) : undefined
   }
 }
 

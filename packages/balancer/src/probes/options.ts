@@ -44,6 +44,11 @@ export interface ProbeOptions {
    * `check-ssl`, `check-sni`, `no-check-ssl`; Envoy: `transport_socket_match_criteria`.
    */
   tls?: boolean | ServerTls
+  /**
+   * The PROXY header that the probe begins with, which says that it stands for nobody (`UNKNOWN`, `LOCAL`). Default: the
+   * server's `sendProxy`, but none on another `port`. HAProxy: `check-send-proxy`.
+   */
+  sendProxy?: 'v1' | 'v2' | false
 }
 
 /** An answer's headers by their names in lower case; a name that came several times has a list. */

@@ -105,12 +105,12 @@ export async function rawServer(
 
 /** One probe alone. It is abandoned by the signal, never by time. */
 export function probeOnce(
-  server: number | { address: ServerAddress; tls?: ServerTls },
+  server: number | { address: ServerAddress; tls?: ServerTls; sendProxy?: 'v1' | 'v2' },
   health: HealthOptions,
   signal: AbortSignal = new AbortController().signal
 ): ReturnType<Check> {
   const place = typeof server === 'number' ? { address: { host: '127.0.0.1', port: server } } : server
-  return makeCheck({ tls: undefined, ...place }, checkHealth(health, 'health'))(signal)
+  return makeCheck({ tls: undefined, sendProxy: undefined, ...place }, checkHealth(health, 'health'))(signal)
 }
 
 /** The sockets that this process connects from now on, over TCP or Unix sockets. Those over TLS are among them from Node 22 on. */
