@@ -70,7 +70,9 @@ test('Envoy 45250: a drain ends 300 busy tunnels by Close 1012, evenly, with no 
   const started = performance.now()
   const drained = gate.gateway.drain('a', { spread, code: 1012, deadline: 60_000 })
   // From the call on nobody comes to it, though it is the first choice of all of these.
-  const others = await Promise.all(addresses.map(async address => webSocket(t, gate, address)))
+  const others = await Promise.all(
+    addresses.slice(0, 30).map(async address => webSocket(t, gate, address)) // few: the process is to have time
+  )
   for (const [i, { server }] of others.entries()) {
     assert.equal(server, gate.gateway.upstream.order(addresses[i]!)[0]!.id)
     assert.notEqual(server, 'a')
