@@ -95,6 +95,8 @@ export class Outliers {
     const { time, maxTime } = this.#options
     const ejected = this.#servers().filter(each => each.isEjected && each !== server).length
     if (ejected + 1 > this.#mostEjected) return false
+    // There would be nobody in its place.
+    if (!this.#servers().some(each => each !== server && each.isWell)) return false
 
     const now = performance.now()
     // Each time that it did well for as long as a first ejection takes one off.

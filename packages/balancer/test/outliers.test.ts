@@ -41,6 +41,16 @@ test('so many failures in a row take a server out, and one success between them 
   assert.deepEqual(ejected(set), ['a:80'])
 })
 
+test('the last server that is well stays in use, however it does', async t => {
+  clock(t)
+  const set = outlying(t, { consecutive: 3, maxEjectedShare: 1 })
+  void set.setServers(
+    located(['a:80', ...servers.slice(1).map(id => ({ id, host: id[0]!, port: 80, down: true }))])
+  )
+  await tries(set, 'a:80', 'failed', 10)
+  assert.equal(server(set, 'a:80').state, 'up')
+})
+
 test('it is out for a time that grows, then one try decides; doing well makes the time shorter again', async t => {
   const time = clock(t)
   const set = outlying(t, { consecutive: 2, time: 100, maxTime: 250 })

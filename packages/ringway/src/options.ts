@@ -152,8 +152,22 @@ export function checkOptions(options: GatewayOptions): Config {
     },
     splice: checkSplice(fields),
     ping: fields.has('ping') ? checkPing(fields) : undefined,
-    log: log as Log
+    log: guarded(log as Log)
   }
+}
+
+/** A log whose failures hurt nobody: we write lines in the middle of what must go on. */
+function guarded(log: Log): Log {
+  const safely =
+    (level: keyof Log) =>
+    (fields: object, message: string): void => {
+      try {
+        log[level](fields, message)
+      } catch (error) {
+        process.stderr.write(`ringway: the log failed: ${String(error)}\n`)
+      }
+    }
+  return { info: safely('info'), warn: safely('warn'), error: safely('error') }
 }
 
 function checkSplice(fields: Fields): Config['splice'] {

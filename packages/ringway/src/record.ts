@@ -56,10 +56,6 @@ export class Record {
     this.#done = true
     const life = Math.round(performance.now() - this.#started)
     const fields = { ...this.#fields, status, life, tries: this.#tries, ...this.#timing, ...more }
-    try {
-      this.#log[level](fields, `${this.#kind} ${status}`)
-    } catch (error) {
-      process.stderr.write(`ringway: the log failed: ${String(error)}\n`) // no connection's fault
-    }
+    this.#log[level](fields, `${this.#kind} ${status}`)
   }
 }

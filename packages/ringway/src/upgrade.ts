@@ -115,6 +115,10 @@ async function relay(
 ): Promise<void> {
   const { backend } = answer
   const stop = (): void => void backend.destroy()
+  // A client that is slow to read it holds no handshake's place, and is cut off when its server has no time left.
+  lease.opened(({ cut }) => {
+    if (cut) client.socket.destroy()
+  })
   client.socket.once('close', stop) // else a body that stalls would be awaited for a client that is gone
   let cut: unknown
   try {

@@ -107,6 +107,24 @@ test('HAProxy’s maxconn: 50 open tunnels hold no handshake’s place, so that 
   await tunnel(t, port)
 })
 
+test('a refusal that its client is slow to read holds no handshake’s place, and no drain beyond its deadline', async t => {
+  const refusing = await backend(t, async peer => {
+    await peer.head()
+    peer.write(`HTTP/1.1 403 No\r\nContent-Length: 50000000\r\n\r\n${'x'.repeat(1_000_000)}`)
+  })
+  const servers = [refusing.address, { host: '127.0.0.1', port: 1, backup: true }]
+  const { gateway, port } = await host(t, servers, { upstream: { pendingHandshakes: 1 } })
+  const slow = await ask(t, port)
+  slow.peer.socket.pause()
+  assert.equal(slow.head.status, 403)
+  assert.equal((await ask(t, port)).head.status, 403)
+  await gateway.setServers([{ host: '127.0.0.1', port: 2 }], { spread: 0, deadline: 100 })
+  assert.deepEqual(
+    gateway.upstream.servers.map(({ active, handshakes }) => active + handshakes),
+    [0]
+  )
+})
+
 test('whom a limit of the whole upstream leaves no room gets 503 with Retry-After', async t => {
   const answers: (() => void)[] = []
   const slow = await backend(t, async peer => {

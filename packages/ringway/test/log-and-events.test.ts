@@ -234,3 +234,21 @@ test('after 2,000 chaotic connections opened − closed = active = 0, and each t
   assert.ok(opened > 100, `${opened} tunnels`)
   assert.equal(lines.filter(({ fields }) => fields['status'] === 101).length, opened)
 })
+
+function fail(): never {
+  throw new Error('full')
+}
+
+test('a log that throws hurts nobody, also when it is told of servers', async t => {
+  const written = t.mock.method(process.stderr, 'write', () => true)
+  const { gateway, port } = await host(t, [REFUSED, '127.0.0.2:1'], {
+    log: { info: fail, warn: fail, error: fail }
+  })
+  const down = once(gateway, 'server:down')
+  assert.equal((await ask(t, port)).head.status, 502)
+  await down
+  const lines = written.mock.calls
+    .map(({ arguments: [line] }) => String(line))
+    .filter(line => /the log failed/.test(line))
+  assert.ok(lines.length >= 2, String(lines.length))
+})

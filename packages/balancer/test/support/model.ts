@@ -199,6 +199,7 @@ export class ModelServer {
     const now = this.#now()
     const others = all.filter(each => each !== this && each.ejected).length
     if (this.state === 'down' || this.left) return false
+    if (all.every(each => each === this || !each.isWell)) return false
     if (all.length === 1 || others + 1 > all.length * this.#rules.maxEjectedShare) return false
     const forgiven = this.ejected ? 0 : Math.max(0, Math.floor((now - this.#wellSince) / EJECTION.time))
     this.#ejections = Math.max(0, this.#ejections - forgiven) + 1
