@@ -32,7 +32,8 @@ test("cometd 1063: with onDown: 'close' the clients of a server that hangs get C
   assert.equal(endedBefore, 0, 'nobody before it is known')
   await until(() => ended === theirs.length, 'all of its clients have their end')
   const took = performance.now() - since
-  assert.ok(took >= spread * (1 - 1 / theirs.length) - 1, `over the spread, not in ${took} ms`)
+  // The first is asked before the event is told, on a busy machine by some milliseconds.
+  assert.ok(took >= spread * 0.75, `over the spread, not in ${took} ms`)
   theirs.forEach(hasCode1012)
   await Promise.all(others.map(echoes))
 

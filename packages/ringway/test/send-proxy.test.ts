@@ -80,7 +80,7 @@ test('a server may have no header where the others have one', async t => {
   const behind = await proxiedBackend(t)
   const plain = await backend(t, async peer => {
     await peer.head()
-    peer.write('HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nplain')
+    peer.socket.end('HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nplain')
   })
   const other = { host: '127.0.0.1', port: plain.port, sendProxy: false } as const
   const { port } = await listening(t, { servers: [behind.address, other], sendProxy: 'v2' })
