@@ -5,18 +5,7 @@ import { text } from 'node:stream/consumers'
 import { test } from 'node:test'
 
 // What the tests of splices find with shared reads holds with streams too.
-for (const name of [
-  'age',
-  'bytes',
-  'ends',
-  'limits',
-  'ping',
-  'rate',
-  'resets',
-  'stop',
-  'too-large',
-  'watch'
-]) {
+for (const name of ['bytes', 'ends', 'limits', 'resets', 'stop', 'too-large', 'watch']) {
   test(`splice-${name}, by streams`, async t => {
     const { NODE_TEST_CONTEXT: _, ...env } = process.env
     const file = new URL(`splice-${name}.test.js`, import.meta.url).pathname
