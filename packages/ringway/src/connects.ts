@@ -1,17 +1,16 @@
 import type { Http2SecureServer, Http2Server, ServerHttp2Stream } from 'node:http2'
 import { constants, Http2ServerRequest, Http2ServerResponse } from 'node:http2'
-import { ConfigError } from '@ringway/core'
 import { guard } from './client.ts'
 import type { Hooked, UpgradeServer } from './dispatcher.ts'
-import { isBelow, replace } from './dispatcher.ts'
+import { replace } from './dispatcher.ts'
+import type { Owner } from './routes.ts'
+import { Routes } from './routes.ts'
 
 /** A server whose HTTP/2 clients may open tunnels. */
 export type StreamServer = Http2Server | Http2SecureServer
 
 /** An owner of the extended CONNECTs below a path. */
-export interface ConnectRoute {
-  /** On segment borders: `/a` owns `/a` and `/a/b`, not `/ab`. */
-  readonly path: string
+export interface ConnectRoute extends Owner {
   /** Takes an extended CONNECT, for good. */
   take(request: Http2ServerRequest, response: Http2ServerResponse): void
 }
@@ -45,7 +44,7 @@ const KEY = Symbol.for('ringway.connects.1')
 export class Connects {
   readonly #server: StreamServer
   readonly #refuse: RefuseConnect
-  #routes: ConnectRoute[] = []
+  readonly #routes = new Routes<ConnectRoute>()
   #restoreEmit: (() => boolean) | undefined
 
   private constructor(server: StreamServer, refuse: RefuseConnect) {
@@ -65,10 +64,7 @@ export class Connects {
 
   /** @throws ConfigError when the path has an owner */
   add(route: ConnectRoute): void {
-    if (this.#routes.some(other => other.path === route.path)) {
-      throw new ConfigError('path', `another gateway is attached to this server at ${route.path}`)
-    }
-    this.#routes = [...this.#routes, route].sort((a, b) => b.path.length - a.path.length)
+    this.#routes.add(route)
     // Clients may send an extended CONNECT only where they are told that they may. It can't be taken back: the host may
     // have set it, too.
     this.#server.updateSettings({ enableConnectProtocol: true })
@@ -81,19 +77,18 @@ export class Connects {
   }
 
   remove(route: ConnectRoute): void {
-    this.#routes = this.#routes.filter(other => other !== route)
+    this.#routes.remove(route)
     // Where somebody stands in front of us, ours stays behind and lets everything pass.
-    if (this.#routes.length === 0 && this.#restoreEmit?.()) this.#restoreEmit = undefined
+    if (this.#routes.isEmpty && this.#restoreEmit?.()) this.#restoreEmit = undefined
   }
 
   /** Whether the stream is dealt with, so that no listener must see it. */
   #dispatch([stream, headers, , rawHeaders]: StreamArguments): boolean {
-    if (this.#routes.length === 0 || headers[':method'] !== 'CONNECT') return false
+    if (this.#routes.isEmpty || headers[':method'] !== 'CONNECT') return false
     guard(stream)
     const protocol = headers[':protocol']
     const target = headers[':path'] ?? ''
-    const owner =
-      protocol === 'websocket' ? this.#routes.find(route => isBelow(target, route.path)) : undefined
+    const owner = protocol === 'websocket' ? this.#routes.find(target) : undefined
     if (!owner && this.#othersListen()) return false
     if (!owner && protocol === 'websocket' && this.#server.listenerCount('upgrade') > 1) {
       // Another WebSocket server of the host takes upgrades. The client comes back with one (RFC 9113 section 7).

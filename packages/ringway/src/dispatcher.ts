@@ -3,16 +3,15 @@ import { Server as HttpServer } from 'node:http'
 import { Server as HttpsServer } from 'node:https'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { ConfigError } from '@ringway/core'
 import { guard, turn } from './client.ts'
+import type { Owner } from './routes.ts'
+import { Routes } from './routes.ts'
 
 /** A server that upgrades come from. */
 export type UpgradeServer = HttpServer | HttpsServer
 
 /** An owner of the upgrades below a path. */
-export interface Route {
-  /** On segment borders: `/a` owns `/a` and `/a/b`, not `/ab`. */
-  readonly path: string
+export interface Route extends Owner {
   /** Takes an upgrade, for good. */
   take(request: IncomingMessage, stream: Duplex, head: Buffer): void
 }
@@ -37,7 +36,7 @@ const KEY = Symbol.for('ringway.dispatcher.1')
 export class Dispatcher {
   readonly #server: UpgradeServer
   readonly #refuse: Route['take']
-  #routes: Route[] = []
+  readonly #routes = new Routes<Route>()
   /** Seen by our `emit` and left to others, so the plain listener must leave them too. */
   readonly #left = new WeakSet<IncomingMessage>()
   #restoreEmit: (() => boolean) | undefined
@@ -60,18 +59,13 @@ export class Dispatcher {
 
   /** @throws ConfigError when the path has an owner */
   add(route: Route): void {
-    if (this.#routes.some(other => other.path === route.path)) {
-      throw new ConfigError('path', `another gateway is attached to this server at ${route.path}`)
-    }
-    // The longest path first, so that the first match is the best.
-    this.#routes = [...this.#routes, route].sort((a, b) => b.path.length - a.path.length)
-    if (this.#routes.length === 1) this.#install()
+    const isFirst = this.#routes.isEmpty
+    this.#routes.add(route)
+    if (isFirst) this.#install()
   }
 
   remove(route: Route): void {
-    if (!this.#routes.includes(route)) return
-    this.#routes = this.#routes.filter(other => other !== route)
-    if (this.#routes.length > 0) return
+    if (!this.#routes.remove(route) || !this.#routes.isEmpty) return
     this.#server.off('upgrade', this.#listener)
     // Where somebody stands in front of us, ours stays behind and lets everything pass.
     if (this.#restoreEmit?.()) this.#restoreEmit = undefined
@@ -87,7 +81,7 @@ export class Dispatcher {
     })
     if (shouldUpgrade !== undefined) {
       this.#restoreShould ??= replace(server, 'shouldUpgradeCallback', request => {
-        if (this.#routes.length > 0) {
+        if (!this.#routes.isEmpty) {
           if (isWebSocket(request)) {
             if (this.#ownerOf(request)) return true
           } else if (this.#isAlone()) {
@@ -108,7 +102,7 @@ export class Dispatcher {
 
   /** Whether the upgrade is dealt with, so that no other listener must see it. */
   #dispatch(request: IncomingMessage, stream: Duplex, head: Buffer): boolean {
-    if (this.#routes.length === 0) return false
+    if (this.#routes.isEmpty) return false
     // Also for the upgrades of others: a socket whose owner has no listener would end the process at a reset.
     guard(stream)
     guard(request.socket)
@@ -133,7 +127,7 @@ export class Dispatcher {
   }
 
   #ownerOf(request: IncomingMessage): Route | undefined {
-    return this.#routes.find(route => isBelow(request.url ?? '', route.path))
+    return this.#routes.find(request.url ?? '')
   }
 }
 
@@ -151,12 +145,6 @@ export function replace<Name extends keyof Hooked>(
     else delete (server as Partial<Hooked>)[name]
     return true
   }
-}
-
-/** Whether a target lies at or below a path, on segment borders. */
-export function isBelow(target: string, root: string): boolean {
-  const path = target.split('?', 1)[0]!
-  return root === '/' || path === root || path.startsWith(`${root}/`)
 }
 
 /** Whether `Upgrade` names `websocket` at all. Whether it is a good handshake is for its owner to say. */

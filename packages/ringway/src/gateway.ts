@@ -17,12 +17,12 @@ import { Fields } from '@ringway/core/fields'
 import type { TunnelEnd } from '@ringway/tunnel'
 import type { StreamServer } from './connects.ts'
 import type { UpgradeServer } from './dispatcher.ts'
-import { isBelow } from './dispatcher.ts'
 import { Engine } from './engine.ts'
 import { gatewayError } from './errors.ts'
 import type { GatewayOptions } from './options.ts'
 import type { AnyRequest, AnyResponse } from './peer.ts'
 import { middlewareReply, plainReply } from './reply.ts'
+import { isBelow } from './routes.ts'
 import type { Tunnel } from './tunnel.ts'
 
 /** The events of a {@link Gateway}, with their arguments: those of its upstream, and of its tunnels. */
