@@ -1,5 +1,6 @@
 import { STATUS_CODES } from 'node:http'
 import type { GatewayError } from './errors.ts'
+import type { AnyResponse } from './peer.ts'
 
 /** How an answer is given in the words of the host: plain Node, Express or Fastify. Neither call throws. */
 export interface Reply {
@@ -22,6 +23,11 @@ export interface Reply {
 /** What a client reads of an error of ours. */
 export function bodyOf({ status, message }: GatewayError): string {
   return `${status} ${STATUS_CODES[status] ?? ''}: ${message}\n`
+}
+
+/** Takes away what was set for the body of another answer. */
+export function forgetBody(response: AnyResponse): void {
+  for (const name of response.getHeaderNames()) if (describesBody(name)) response.removeHeader(name)
 }
 
 /** Whether a header speaks of a body, which a 101 hasn't. */

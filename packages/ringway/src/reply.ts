@@ -4,7 +4,7 @@ import { pipeline } from 'node:stream/promises'
 import type { UpgradeClient } from './client.ts'
 import type { AnyResponse } from './peer.ts'
 import type { Reply } from './replies.ts'
-import { bodyOf, describesBody } from './replies.ts'
+import { bodyOf, forgetBody } from './replies.ts'
 import { streamReply } from './stream-reply.ts'
 
 /** Answers by the response alone. */
@@ -15,7 +15,7 @@ export function plainReply(request: unknown, response: AnyResponse): Reply {
     fail(error) {
       if (response.headersSent) return // the host's chain has answered meanwhile
       // What was set for another answer says nothing of this one's body.
-      for (const name of response.getHeaderNames()) if (describesBody(name)) response.removeHeader(name)
+      forgetBody(response)
       for (const [name, value] of Object.entries(error.headers)) response.setHeader(name, value)
       if (error.status === 426) response.setHeader('Connection', 'close, upgrade')
       const reason = STATUS_CODES[error.status] ?? ''
@@ -82,9 +82,7 @@ export function middlewareReply(
 export function setHeaders(response: ServerResponse, status: number, rawHeaders: readonly string[]): void {
   if (status === 101) {
     // A chain sets these for the page that it expected: on a 101 they would be a lie.
-    for (const name of response.getHeaderNames()) {
-      if (describesBody(name)) response.removeHeader(name)
-    }
+    forgetBody(response)
     response.sendDate = false // nothing is added to the backend's 101
   }
   const seen = new Set(['set-cookie'])

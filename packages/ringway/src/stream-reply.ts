@@ -3,7 +3,7 @@ import { pipeline } from 'node:stream/promises'
 import { streamHeaders } from '@ringway/tunnel'
 import type { GatewayError } from './errors.ts'
 import type { Reply } from './replies.ts'
-import { bodyOf, describesBody } from './replies.ts'
+import { bodyOf, forgetBody } from './replies.ts'
 
 /** Answers by the response alone, over HTTP/2: a 101 is a 200 whose stream stays open (RFC 8441 section 5). */
 export function streamReply(request: unknown, response: Http2ServerResponse): Reply {
@@ -11,7 +11,7 @@ export function streamReply(request: unknown, response: Http2ServerResponse): Re
     request,
     fail(error) {
       if (response.headersSent || response.stream.destroyed) return
-      for (const name of response.getHeaderNames()) if (describesBody(name)) response.removeHeader(name)
+      forgetBody(response)
       const body = bodyOf(error)
       setStreamHeaders(response, failureHeaders(error))
       response.setHeader('content-length', Buffer.byteLength(body))
@@ -22,7 +22,7 @@ export function streamReply(request: unknown, response: Http2ServerResponse): Re
       if (response.headersSent || response.stream.destroyed) return undefined
       setStreamHeaders(response, rawHeaders)
       if (status === 101) {
-        for (const name of response.getHeaderNames()) if (describesBody(name)) response.removeHeader(name)
+        forgetBody(response)
         response.sendDate = false
         return void response.writeHead(200)
       }
