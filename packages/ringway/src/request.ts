@@ -10,6 +10,13 @@ import { Record } from './record.ts'
 import type { Reply } from './replies.ts'
 import { within } from './within.ts'
 
+/** A request as servers get it, its body apart. */
+interface Sent {
+  readonly method: string
+  readonly path: string
+  readonly headers: string[]
+}
+
 /** A server's answer to a plain request, its body not yet read. */
 interface Answer {
   readonly status: number
@@ -38,7 +45,7 @@ export async function handle(
   reply: Reply,
   controller: AbortController
 ): Promise<void> {
-  const { address } = peerOf(request)
+  const { address, proto } = peerOf(request)
   const { method, target, rawHeaders } = headOf(request)
   const record = new Record(engine.log, 'request', { address, method, target })
   const { signal } = controller
@@ -56,7 +63,9 @@ export async function handle(
     const source = { address, method, target, headers: headersOf(request), request: reply.request }
     const key = await engine.keyOf(source, signal)
     body = hasBody ? new Body(request) : undefined
-    const { lease, answer } = await firstAnswer(engine, request, body, address, key, record, signal)
+    const headers = requestHeaders(rawHeaders, { for: address, proto, host: hostOf(request) })
+    const sent: Sent = { method, path: target, headers }
+    const { lease, answer } = await firstAnswer(engine, request, sent, body, key, record, signal)
     // A download or a stream of events may go on for hours: it holds no handshake's place, and is cut when its server
     // has no time left. It can't be asked to end.
     lease.opened(({ cut }) => {
@@ -108,15 +117,12 @@ async function relay(
 async function firstAnswer(
   engine: Engine,
   request: AnyRequest,
+  sent: Sent,
   body: Body | undefined,
-  address: string | undefined,
   key: string | undefined,
   record: Record,
   signal: AbortSignal
 ): Promise<{ lease: Lease; answer: Answer }> {
-  const { method, target, rawHeaders } = headOf(request)
-  const { proto } = peerOf(request)
-  const headers = requestHeaders(rawHeaders, { for: address, proto, host: hostOf(request) })
   const tries = engine.upstream.tries(key, signal)
   let last: TunnelError | undefined
   for (;;) {
@@ -124,9 +130,7 @@ async function firstAnswer(
     if (!lease) throw last ?? gatewayError('ERR_RINGWAY_NO_SERVER')
     try {
       const answer = await engine.pools.request(lease.server, request, {
-        method,
-        path: target,
-        headers,
+        ...sent,
         // undici takes any async iterable, its types don't say so. A Readable it would destroy, and with it the request.
         body: body ? (body.read() as unknown as Readable) : null,
         signal,
@@ -153,7 +157,7 @@ async function firstAnswer(
       const reused = lease.server.sendProxy === undefined && wasReused(error)
       lease.settle(last.code === 'ERR_RINGWAY_ANSWER_MISSING' && reused ? 'cancelled' : 'failed')
       // Where there was no connection, the server has seen nothing of the request.
-      const again = !last.sent || IDEMPOTENT.has(method)
+      const again = !last.sent || IDEMPOTENT.has(sent.method)
       if (!again || !last.retryable || body?.started) throw last
     }
   }
