@@ -40,9 +40,9 @@ export class Departures {
     this.#departures.set(server, { gone, resolve, join: undefined })
   }
 
-  /** A server is in the set again. */
-  remove(server: Server): void {
-    this.#departures.delete(server)
+  /** A server is in the set; gives whether it had left. */
+  remove(server: Server): boolean {
+    return this.#departures.delete(server)
   }
 
   /** Asks the tunnels of these servers to end, of each evenly, unless it was done before. Fulfilled when they are gone. */

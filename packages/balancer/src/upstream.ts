@@ -378,9 +378,7 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     for (const server of added) this.#tell('server:added', [server, reason], { server, reason })
     for (const [server, config] of staying) {
       server.update(config)
-      if (before.servers.includes(server)) continue
-      this.#departures.remove(server)
-      server.comeBack(reason)
+      if (this.#departures.remove(server)) server.comeBack(reason)
     }
     for (const [server, address] of located) server.locate(address)
     for (const server of added) {

@@ -61,7 +61,7 @@ export class FrameTracker {
   track(chunk: Buffer): number {
     let border = -1
     for (let at = 0; at < chunk.length && !this.isLost;) {
-      if (this.#read === 0 && this.#left === 0) border = at
+      if (this.isAtBorder) border = at
       at = this.#step(chunk, at)
       if (this.isTooLarge) return this.#giveUp(border)
     }

@@ -55,7 +55,7 @@ export class Throttle {
 
   /** Takes as much of a chunk as may pass now, and tracks that. */
   take(chunk: Buffer): Buffer {
-    const allowed = chunk.subarray(0, Math.max(0, Math.min(chunk.length, this.#bytes.tokens)))
+    const allowed = chunk.subarray(0, this.#bytes.tokens)
     const taken = this.#frames === undefined ? allowed : this.#whole(allowed, this.#frames)
     this.#bytes.take(taken.length)
     return taken

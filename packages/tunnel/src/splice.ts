@@ -76,7 +76,7 @@ export class Splice {
       maxMessage,
       rate,
       onEnd: () => this.#finish('client'),
-      onTooLarge: () => this.#refuse()
+      onTooLarge: () => this.#closeBy('maxMessage', TOO_LARGE, CLIENT_REFUSED)
     })
     this.#toClient = new Relay(backend, client, {
       watched: isWatched ? 'backend' : undefined,
@@ -252,18 +252,15 @@ export class Splice {
   }
 
   #describe(): TunnelEnd {
-    const fromClient = this.#toBackend.closedAt
-    const fromBackend = this.#toClient.closedAt
-    const closer = Math.min(fromClient, fromBackend) === Infinity ? undefined : fromClient <= fromBackend
+    const isClients = this.#toBackend.closedAt <= this.#toClient.closedAt
+    const first = isClients ? this.#toBackend : this.#toClient
+    const isClosed = first.closedAt < Infinity
     // A FIN in the order that WebSocket asks for is the second word of whoever said it.
-    if (closer !== undefined && this.#how === 'fin') {
-      this.#by = closer ? 'client' : 'backend'
-      this.#how = 'close'
-    }
+    const isByClose = isClosed && this.#how === 'fin'
     return {
-      by: this.#by!,
-      how: this.#how!,
-      code: closer === undefined ? this.#code : (closer ? this.#toBackend : this.#toClient).closeCode,
+      by: isByClose ? (isClients ? 'client' : 'backend') : this.#by!,
+      how: isByClose ? 'close' : this.#how!,
+      code: isClosed ? first.closeCode : this.#code,
       bytesToBackend: this.#toBackend.bytes,
       bytesToClient: this.#toClient.bytes,
       duration: performance.now() - this.#started
@@ -332,11 +329,6 @@ export class Splice {
     const [side, other] = from === 'client' ? [this.#client, this.#backend] : [this.#backend, this.#client]
     other.end()
     if (!this.#limits.halfClose) side.end()
-  }
-
-  /** A message of the client's is too large. */
-  #refuse(): void {
-    this.#closeBy('maxMessage', TOO_LARGE, CLIENT_REFUSED)
   }
 
   readonly #aborted = (): void => this.destroy()
