@@ -28,4 +28,9 @@ export class Budget {
     if (isLeft) this.#counts.add(0, 1)
     return isLeft
   }
+
+  /** What was taken wasn't needed. */
+  giveBack(): void {
+    this.#counts.add(0, -1)
+  }
 }

@@ -10,6 +10,8 @@ interface Departure {
   readonly resolve: () => void
   /** Asks one more tunnel to end; undefined while none is asked. */
   join: ((lease: ServerLease) => void) | undefined
+  /** When what is left is cut off, of the monotonic clock; undefined while none is asked. */
+  endsAt: number | undefined
 }
 
 /** The servers that left the set and still have tunnels or tries. */
@@ -26,36 +28,36 @@ export class Departures {
     return [...this.#departures.keys()]
   }
 
-  /** Those whose tunnels weren't asked to end: they may come back. */
-  get undrained(): Server[] {
-    return this.servers.filter(server => this.#departures.get(server)!.join === undefined)
-  }
-
   /** A server has left the set. */
   add(server: Server): void {
     let resolve!: () => void
     const gone = new Promise<void>(fulfil => {
       resolve = fulfil
     })
-    this.#departures.set(server, { gone, resolve, join: undefined })
+    this.#departures.set(server, { gone, resolve, join: undefined, endsAt: undefined })
   }
 
-  /** A server is in the set; gives whether it had left. */
+  /** A server is in the set; gives whether it had left. Its tunnels are asked no more. */
   remove(server: Server): boolean {
-    return this.#departures.delete(server)
+    return this.#forget(server)
   }
 
-  /** Asks the tunnels of these servers to end, of each evenly, unless it was done before. Fulfilled when they are gone. */
+  /**
+   * Asks the tunnels of these servers to end, of each evenly, unless they are asked already and would be cut off sooner.
+   * Fulfilled when they are gone, or in the set again.
+   */
   async drain(servers: readonly Server[], options: Required<DrainOptions>): Promise<void> {
     for (const server of servers) {
       const departure = this.#departures.get(server)
-      if (departure === undefined) continue
-      departure.join ??= this.#recalls.begin({
+      const endsAt = performance.now() + options.deadline
+      if (departure === undefined || endsAt >= (departure.endsAt ?? Infinity)) continue
+      departure.endsAt = endsAt
+      departure.join = this.#recalls.begin({
         ...options,
         reason: 'drain',
         delay: 0,
         leases: () => server.tunnels,
-        isWanted: () => this.#departures.has(server)
+        isWanted: () => this.#departures.get(server) === departure && departure.endsAt === endsAt
       })
     }
     await Promise.all(servers.map(async server => this.#departures.get(server)?.gone))
@@ -68,6 +70,10 @@ export class Departures {
 
   /** A server has become empty; gives whether it had left. */
   emptied(server: Server): boolean {
+    return this.#forget(server)
+  }
+
+  #forget(server: Server): boolean {
     const departure = this.#departures.get(server)
     this.#departures.delete(server)
     departure?.resolve()

@@ -76,7 +76,7 @@ interface Mark {
  *                   └─────────────────────────────▶│                          down                          │
  *                                                  └────────────────────────────────────────────────────────┘
  *   any of them ── no longer in the set ──▶ draining ── its last tunnel or try has ended ──▶ removed
- *   draining ── listed again, if it wasn't drained ──▶ starting, up, down or probation
+ *   draining ── listed again ──▶ starting, up, down or probation
  * ```
  */
 export class Health {
@@ -133,6 +133,12 @@ export class Health {
   /** Whether it is no more than bad health that keeps it out of use: in a panic it is used all the same. */
   get isReachable(): boolean {
     return this.#left === undefined && !this.#rules.down && this.#located === 'yes'
+  }
+
+  /** Whether it is no more than failures of earlier tries that keep it out of use: where nobody else is left, it is tried. */
+  get isLastResort(): boolean {
+    if (this.#mark === undefined || !this.isReachable || this.#probed === 'down') return false
+    return this.#probed === 'up' || this.#around.health?.starting !== 'wait'
   }
 
   /** Whether it has a part in traffic, or would have one if it were well. */

@@ -10,26 +10,34 @@ const FIRST_INTERVAL = 1_000
 /** The longest that a look-up may take. The system's resolver can't be interrupted, but needn't be waited for. */
 const TIMEOUT = 5_000
 
+/**
+ * The look-ups under way, by name. Each holds one of the few threads that there are for such things, for as long as it
+ * hangs, so that no second one begins meanwhile.
+ */
+const lookups = new Map<string, Promise<dns.LookupAddress[]>>()
+
 /** One name, looked up again and again. */
 class Name {
   /** Sorted, so that a resolver that turns them round changes nothing. Undefined before the first good look-up. */
   addresses: readonly string[] | undefined
   /** Settled when the first look-up has ended, however it did. Never rejects. */
   readonly first: Promise<void>
+  /** Whether it hasn't. */
+  isFirst = true
   readonly #host: string
   readonly #changed: () => void
   readonly #failed: (error: RingwayError) => void
   readonly #end = new AbortController()
   #timer: NodeJS.Timeout | undefined
-  /** The look-up under way: it holds a thread of few, so that no other one begins while it hangs. */
-  #lookup: Promise<dns.LookupAddress[]> | undefined
   #isFailing = false
 
   constructor(host: string, changed: () => void, failed: (error: RingwayError) => void) {
     this.#host = host
     this.#changed = changed
     this.#failed = failed
-    this.first = this.#look()
+    this.first = this.#look().finally(() => {
+      this.isFirst = false
+    })
   }
 
   /** It isn't looked up any more, and who waits for the first look-up waits no longer. */
@@ -41,10 +49,7 @@ class Name {
   async #look(): Promise<void> {
     const { signal } = this.#end
     try {
-      this.#lookup ??= dns.promises
-        .lookup(this.#host, { all: true })
-        .finally(() => (this.#lookup = undefined))
-      const found = await within(this.#lookup, TIMEOUT, signal)
+      const found = await within(lookUp(this.#host), TIMEOUT, signal)
       if (signal.aborted) return
       this.#isFailing = false
       const before = this.addresses?.join()
@@ -107,11 +112,20 @@ export class Names {
     return isIP(host) === 0 ? this.#names.get(host)?.addresses : [host]
   }
 
-  /** Settled when each name has been looked up once; undefined when there is none. */
+  /** Settled when each name has been looked up once; undefined when each of them has. */
   get first(): Promise<unknown> | undefined {
-    if (this.#names.size === 0) return undefined
-    return Promise.all(Array.from(this.#names.values(), ({ first }) => first))
+    const looking = [...this.#names.values()].filter(({ isFirst }) => isFirst)
+    return looking.length === 0 ? undefined : Promise.all(looking.map(({ first }) => first))
   }
+}
+
+function lookUp(host: string): Promise<dns.LookupAddress[]> {
+  let lookup = lookups.get(host)
+  if (lookup === undefined) {
+    lookup = dns.promises.lookup(host, { all: true }).finally(() => lookups.delete(host))
+    lookups.set(host, lookup)
+  }
+  return lookup
 }
 
 async function within<T>(promise: Promise<T>, limit: number, signal: AbortSignal): Promise<T> {

@@ -159,7 +159,7 @@ export interface OutlierOptions {
   maxEjectedShare?: number
 }
 
-/** How the tunnels of a server end that leaves the set. */
+/** How the tunnels of a server end that leaves the set, unless it is listed again before. */
 export interface DrainOptions {
   /** They are asked to end one after the other, evenly over so many milliseconds. Default: 30000. */
   spread?: number

@@ -31,7 +31,7 @@ export class Queue {
   /** Servers that were full and aren't, for which not all were asked yet who wait elsewhere. */
   readonly #unasked = new WeakSet<Server>()
 
-  /** @param isUsable - whether a server can be chosen now */
+  /** @param isUsable - whether a server may be chosen now, by somebody at least */
   constructor(options: Required<QueueOptions>, isUsable: (server: Server) => boolean) {
     this.#options = options
     this.#isUsable = isUsable
@@ -51,14 +51,17 @@ export class Queue {
    * @param choose - chooses again
    * @param take - takes a place
    * @param signal - ends the wait
+   * @param until - of the monotonic clock: resolves with undefined then
    */
   wait(
     server: Server,
     choose: Choose,
     take: (server: Server) => Lease,
-    signal: AbortSignal | undefined
+    signal: AbortSignal | undefined,
+    until: number
   ): Promise<Lease | undefined> {
-    const { size, timeout } = this.#options
+    const { size } = this.#options
+    const timeout = Math.min(this.#options.timeout, until - performance.now())
     return new Promise((resolve, reject) => {
       if (this.#waiters.size >= size) {
         const elsewhere = choose(true)
@@ -86,6 +89,7 @@ export class Queue {
       }
       const abort = (): void => waiter.reject(signal!.reason)
       const expire = (): void => {
+        if (timeout < this.#options.timeout) return waiter.resolve(undefined)
         const problem = `${waiter.server.id} had no place within ${timeout} ms`
         waiter.reject(new RingwayError('ERR_RINGWAY_QUEUE_TIMEOUT', problem))
       }
@@ -103,7 +107,7 @@ export class Queue {
   }
 
   /**
-   * A server has a place more, or can't be had any more.
+   * A server has a place more.
    *
    * @param wasFull - whether it couldn't be had before: those who wait elsewhere may want it
    */
@@ -120,7 +124,7 @@ export class Queue {
     }
   }
 
-  /** A server is back in use: some may have waited elsewhere for want of it. */
+  /** Other servers can be had now: some may have waited elsewhere for want of one, or for one that is gone. */
   turnAll(): void {
     for (const waiter of this.#waiters) this.#chooseAgain(waiter)
   }

@@ -85,7 +85,7 @@ export class Recalls {
 
   #ask(batch: Batch, now: number): void {
     const { plan, startsAt, endsAt } = batch
-    if (!plan.isWanted()) return void this.#batches.delete(batch)
+    if (this.#ended || !plan.isWanted()) return void this.#batches.delete(batch)
     if (now < startsAt) return
     const leases = (batch.leases ??= [...plan.leases()])
     const passed = (now - startsAt) / plan.spread

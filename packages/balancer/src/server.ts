@@ -53,7 +53,10 @@ export interface ServerSurroundings extends HealthSurroundings {
   readonly isLast: (server: Server) => boolean
   /** Told when a try has become a tunnel. Must not throw. */
   readonly opened: (server: Server, lease: ServerLease) => void
-  /** Told when a try is no longer under way, or a tunnel has ended, after the counts are right. Must not throw. */
+  /**
+   * Told when a try is no longer under way, or a tunnel has ended, after the counts are right; and when it can't even be
+   * had as the last one any more. Must not throw.
+   */
   readonly freed: (server: Server) => void
   /** Told of each transition, after it is done. Must not throw. */
   readonly moved: (server: Server, from: ServerState, to: ServerState, reason: Reason) => void
@@ -129,6 +132,11 @@ export class Server implements UpstreamServer {
   /** Whether it may be used when too few are well. */
   get usableInPanic(): boolean {
     return this.#health.isReachable && !this.#isFull
+  }
+
+  /** Whether it may be tried when nobody else is left. */
+  get usableAsLast(): boolean {
+    return this.#health.isLastResort && !this.#isFull
   }
 
   /** Whether health lets it take traffic, full or not. */
@@ -312,7 +320,10 @@ export class Server implements UpstreamServer {
   /** A probe ended. `startedAt` is of the monotonic clock. */
   probed(report: ProbeReport, startedAt: number): void {
     this.#lastProbe = report
+    const wasDown = this.probedDown
     this.#health.probed(report.ok, startedAt)
+    // Failures may have had it down already, so that nothing moves; but whoever waits for it as the last one is told.
+    if (this.probedDown && !wasDown) this.#around.freed(this)
   }
 
   /** What is known now, as plain data. */

@@ -3,8 +3,12 @@ import type { RetryConfig } from './config.ts'
 import type { Lease } from './lease.ts'
 import type { UpstreamServer } from './server.ts'
 
-/** How {@link Tries} gets its leases. */
-export type Acquire = (except: ReadonlySet<UpstreamServer>) => Promise<Lease | undefined>
+/**
+ * How {@link Tries} gets its leases.
+ *
+ * @param until - of the monotonic clock: `undefined` is the answer then
+ */
+export type Acquire = (except: ReadonlySet<UpstreamServer>, until: number) => Promise<Lease | undefined>
 
 /**
  * The tries of one request, each on another server, within the upstream's `retry`. Make one for a request with
@@ -38,15 +42,14 @@ export class Tries {
     else if (this.#tried.size >= tries || performance.now() >= this.#deadline) return undefined
     // Counted before the wait for a place, or all who wait would be allowed by what was left for one.
     else if (sent && this.#budget?.take() === false) return undefined
-    const lease = await this.#acquire(this.#tried)
-    if (lease === undefined) return undefined
-    const now = performance.now()
-    // It may have waited for its place.
-    if (now >= this.#deadline) {
-      lease.settle('cancelled')
-      return undefined
+    let lease: Lease | undefined
+    try {
+      lease = await this.#acquire(this.#tried, this.#deadline)
+    } finally {
+      if (sent && !isFirst && lease === undefined) this.#budget?.giveBack()
     }
-    if (isFirst && total > 0) this.#deadline = now + total
+    if (lease === undefined) return undefined
+    if (isFirst && total > 0) this.#deadline = performance.now() + total
     this.#tried.add(lease.server)
     return lease
   }

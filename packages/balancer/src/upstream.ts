@@ -77,10 +77,9 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
   /** What requests without a key are drawn by in a slow start. */
   #draw = 0
   /** Fulfilled when the first look-ups are done; undefined then. */
-  #looking: Promise<void> | undefined
-  #endLooking = (): void => {}
-  /** What is to be told when the change under way is done. */
-  #untold: (() => void)[] | undefined
+  #looking: Promise<unknown> | undefined
+  /** What is to be told and asked when the change under way is done. */
+  #undone: (() => void)[] | undefined
   #disposal: Promise<void> | undefined
 
   /**
@@ -94,7 +93,7 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     const config = checkUpstream(options, path)
     this.#config = config
     this.#path = path
-    this.#queue = new Queue(config.queue, server => this.#isUsable(server))
+    this.#queue = new Queue(config.queue, server => this.#isUsable(server) || server.usableAsLast)
     this.#budget = config.retry.budget && new Budget(config.retry.budget)
     this.#around = this.#makeSurroundings()
     this.keyed = config.strategy.keyed !== false
@@ -109,14 +108,9 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     // Last, since nothing above may throw with probes running.
     this.#followNames()
     this.#followProbes()
-    if (this.#names.first === undefined) return
-    this.#looking = new Promise(resolve => {
-      this.#endLooking = (): void => {
-        this.#looking = undefined
-        resolve()
-      }
+    this.#looking = this.#names.first?.finally(() => {
+      this.#looking = undefined
     })
-    void this.#names.first.then(() => this.#endLooking())
   }
 
   /** All servers: those of the set in the order of the options, then those that are draining. */
@@ -133,7 +127,7 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
    *   is changed
    * @param drain - how the tunnels of servers end that aren't listed any more, by this call or an earlier one; `{}` takes
    *   the defaults. Default: they stay until they end by themselves
-   * @returns with `drain` fulfilled when nothing of those servers is left; else at once
+   * @returns with `drain` fulfilled when nothing of those servers is left, or they are listed again; else at once
    */
   setServers(servers: UpstreamOptions['servers'], drain?: DrainOptions): Promise<void> {
     const path = this.#path === '' ? 'servers' : `${this.#path}.servers`
@@ -151,7 +145,7 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
    * @param id - of a server of the set, or of one that has left it; no such one, or the last one that is no backup, is a
    *   `ConfigError`
    * @param options - how its tunnels end
-   * @returns fulfilled when nothing of it is left
+   * @returns fulfilled when nothing of it is left, or it is listed again
    */
   drain(id: string, options: DrainOptions = {}): Promise<void> {
     const plan = checkDrain(options)
@@ -174,8 +168,10 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
   /**
    * Takes a place on the server that the key belongs to, or on the next usable one in the key's order; backups come
    * when no other server is usable. The place counts as a handshake when this call returns, unless the server has as
-   * many as `pendingHandshakes` allows: then this waits for one to end. It waits too while names are looked up for the
-   * first time. Gives `undefined` when no server is usable, or after disposal.
+   * many as `pendingHandshakes` allows: then this waits for one to end. It waits too while the names of the options are
+   * looked up for the first time, and while later ones are when no server is usable, 5 s at most. Where nobody else is
+   * left, those are taken too that are out of use by failures alone. Gives `undefined` when there is none, or after
+   * disposal.
    *
    * Rejects with the signal's reason, with what a strategy throws, and with `ERR_RINGWAY_QUEUE_FULL`,
    * `ERR_RINGWAY_QUEUE_TIMEOUT` or `ERR_RINGWAY_LIMIT`; then no place is taken.
@@ -194,8 +190,8 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
    * @param signal - ends the wait for a lease
    */
   tries(key: string | undefined, signal?: AbortSignal): Tries {
-    const acquire = (except: ReadonlySet<UpstreamServer>): Promise<Lease | undefined> =>
-      this.acquire(key, signal === undefined ? { except } : { except, signal })
+    const acquire = async (except: ReadonlySet<UpstreamServer>, until: number): Promise<Lease | undefined> =>
+      this.#take(key, signal === undefined ? { except } : { except, signal }, until)
     return new Tries(acquire, this.#config.retry, this.#budget)
   }
 
@@ -230,7 +226,6 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
       const probes = Array.from(this.#probes.values(), async probe => probe.stop())
       this.#disposal = Promise.all(probes).then(() => undefined)
       this.#names.follow(new Set())
-      this.#endLooking()
       this.#recalls.end()
       this.#departures.end()
       for (const server of this.#set.servers) server.stop()
@@ -239,20 +234,29 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     return this.#disposal
   }
 
-  #take(key: string | undefined, options: AcquireOptions): Lease | undefined | Promise<Lease | undefined> {
+  #take(
+    key: string | undefined,
+    options: AcquireOptions,
+    until = Infinity
+  ): Lease | undefined | Promise<Lease | undefined> {
     const { except, signal } = options
     signal?.throwIfAborted()
     if (this.#disposal !== undefined) return undefined
-    if (this.#looking !== undefined) {
-      return settled(this.#looking, signal).then(() => this.#take(key, options))
-    }
+    const takeAfter = (looking: Promise<unknown>): Promise<Lease | undefined> =>
+      settled(looking, signal).then(() =>
+        performance.now() < until ? this.#take(key, options, until) : undefined
+      )
+    if (this.#looking !== undefined) return takeAfter(this.#looking)
     this.#checkLimits()
     const server = this.#choose(key, except)
-    if (server === undefined) return undefined
+    if (server === undefined) {
+      const looking = this.#names.first
+      return looking && takeAfter(looking)
+    }
     const take = (chosen: Server): Lease => new ServerLease(chosen, this.#keyToKeep(key, chosen, except))
     if (server.hasPlace) return take(server)
     const choose = (withPlace: boolean): Server | undefined => this.#choose(key, except, withPlace)
-    return this.#queue.wait(server, choose, take, signal)
+    return this.#queue.wait(server, choose, take, signal, until)
   }
 
   /**
@@ -266,8 +270,12 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     withPlace = false
   ): Server | undefined {
     if (this.#disposal !== undefined) return undefined
+    const isLeft = (server: Server): boolean => except?.has(server) !== true
+    const isAnyUsable = this.#set.servers.some(server => isLeft(server) && this.#isUsable(server))
     const isUsable = (server: Server): boolean =>
-      this.#isUsable(server) && except?.has(server) !== true && (!withPlace || server.hasPlace)
+      isLeft(server) &&
+      (isAnyUsable ? this.#isUsable(server) : server.usableAsLast) &&
+      (!withPlace || server.hasPlace)
     if (this.#ramping.size > 0) {
       // The same keys each time, so that whoever is home stays there; the share of all grows with the ramp.
       const position = this.#set.isKeyed(key) ? xxh64(key).high / 2 ** 32 : this.#nextDraw()
@@ -336,7 +344,7 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     const staying = new Map<Server, ServerConfig>()
     const located = new Map<Server, ServerAddress>()
     const added: Server[] = []
-    const candidates = joins ? [...this.#set.servers, ...this.#departures.undrained] : []
+    const candidates = joins ? [...this.#set.servers, ...this.#departures.servers] : []
     // While names are looked up for the first time nobody has been let in.
     const late = joins && this.#looking === undefined
     const places = configs.map(config => {
@@ -373,8 +381,8 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     const before = this.#set
     this.#set = new ServerSet(places, this.#config, before)
     this.#configs = configs
-    const untold: (() => void)[] = []
-    this.#untold = untold
+    const undone: (() => void)[] = []
+    this.#undone = undone
     for (const server of added) this.#tell('server:added', [server, reason], { server, reason })
     for (const [server, config] of staying) {
       server.update(config)
@@ -383,7 +391,7 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     for (const [server, address] of located) server.locate(address)
     for (const server of added) {
       server.join()
-      if (server.state === 'up') this.#recallTo(server)
+      if (server.state === 'up') this.#afterwards(() => this.#recallTo(server))
     }
     const gone = before.servers.filter(server => !staying.has(server))
     for (const server of gone) {
@@ -392,12 +400,12 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     }
     for (const server of gone) this.#freed(server)
     this.#around.outliers?.pardon(reason)
-    this.#untold = undefined
     this.#followNames()
     this.#followProbes()
     this.#checkPanic()
     this.#queue.turnAll()
-    for (const tell of untold) tell()
+    this.#undone = undefined
+    for (const act of undone) act()
   }
 
   #followNames(): void {
@@ -443,25 +451,25 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
   }
 
   #freed(server: Server): void {
-    if (this.#untold === undefined) {
+    if (this.#undone === undefined) {
       this.#queue.turn(server, server.wasFull)
     }
     if (server.load > 0 || !this.#departures.emptied(server)) return
     this.#joins.delete(server)
-    this.#joins.delete(server.id)
+    if (!this.#set.servers.some(({ id }) => id === server.id)) this.#joins.delete(server.id)
     server.emptied()
   }
 
   #moved(server: Server, from: ServerState, to: ServerState, reason: Reason): void {
     if (this.#disposal !== undefined) return
-    if (this.#untold === undefined) {
+    if (this.#undone === undefined) {
       this.#checkPanic()
       // Whoever waits must look elsewhere, or may look here.
-      if (this.#isUsable(server)) this.#queue.turnAll()
-      else this.#queue.turn(server)
+      this.#queue.turnAll()
     }
-    if (to === 'down' && this.#config.onDown === 'close') this.#recallFrom(server)
-    if (to === 'up') this.#recallTo(server)
+    if (server.isWell) this.#joins.delete(server)
+    if (to === 'down' && this.#config.onDown === 'close') this.#afterwards(() => this.#recallFrom(server))
+    if (to === 'up') this.#afterwards(() => this.#recallTo(server))
     this.#tell(`server:${to}`, [server, reason], { server, from, to, reason })
   }
 
@@ -481,7 +489,12 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
   }
 
   #homeOf({ key }: ServerLease): string | undefined {
-    return this.#set.isKeyed(key) ? this.#set.home(key) : undefined
+    try {
+      return this.#set.isKeyed(key) ? this.#set.home(key) : undefined
+    } catch {
+      // A strategy that throws is told of where somebody asks for a server.
+      return undefined
+    }
   }
 
   /** A server takes traffic: the tunnels that belong to it and are elsewhere are asked to end. */
@@ -524,10 +537,16 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
   }
 
   #tell<Name extends keyof UpstreamEvents>(name: Name, args: UpstreamEvents[Name], message: object): void {
-    if (this.#untold !== undefined) {
-      this.#untold.push(() => this.#tell(name, args, message))
-      return
-    }
+    this.#afterwards(() => this.#emit(name, args, message))
+  }
+
+  /** Whoever is told or asked may call us in turn, which must find us whole. */
+  #afterwards(act: () => void): void {
+    if (this.#undone === undefined) act()
+    else this.#undone.push(act)
+  }
+
+  #emit<Name extends keyof UpstreamEvents>(name: Name, args: UpstreamEvents[Name], message: object): void {
     if (this.#disposal !== undefined) return
     channels[name].publish({ upstream: this, ...message })
     try {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 
 import type { Lease, UpstreamServer } from '../src/index.ts'
-import { acquired, clock, upstream } from './support/upstream.ts'
+import { acquired, clock, located, tryOn, upstream } from './support/upstream.ts'
 
 const primaries = ['a:80', 'b:80', 'c:80']
 const backups = [
@@ -185,10 +185,10 @@ test('of those who wait for a place to be sent again no more are allowed than th
   assert.equal(repeated, 10)
 })
 
-test('retry.total counts from the first try, and a try that had to wait until it is over does not begin', async t => {
+test('retry.total counts from the first try, and ends the wait for a place', async t => {
   const time = clock(t)
   const retry = { total: 100 }
-  const set = upstream(t, { servers: primaries, maxFails: 0, pendingHandshakes: 1, retry })
+  const set = upstream(t, { servers: primaries.slice(1), maxFails: 0, pendingHandshakes: 1, retry })
   const [first, second] = set.order('x') as [UpstreamServer, UpstreamServer]
   const held = await acquired(set, 'x')
   const tries = set.tries('x')
@@ -202,8 +202,74 @@ test('retry.total counts from the first try, and a try that had to wait until it
   lease.settle('failed')
   const next = tries.next()
   assert.equal(set.stats().waiting, 1)
-  time.advance(100)
-  full.settle('cancelled')
+  time.advance(49)
+  // Nobody else has a place at half of it either.
+  assert.equal(set.stats().waiting, 1)
+  time.advance(51)
   assert.equal(await next, undefined)
+  assert.equal(set.stats().waiting, 0)
+  full.settle('cancelled')
   assert.equal(second.handshakes, 0)
+})
+
+test('a repetition that comes to nothing costs no budget', async t => {
+  clock(t)
+  const retry = { budget: { share: 0, floor: 1 } }
+  const set = upstream(t, { servers: ['a:80', 'b:80'], maxFails: 0, retry })
+  // Ten in ten seconds are allowed.
+  for (let i = 0; i < 20; i++) {
+    const tries = set.tries('x')
+    ;(await tries.next())!.settle('cancelled')
+    void set.setServers(located(set.servers.map(({ id }) => ({ id, host: id[0]!, port: 80, down: true }))))
+    assert.equal(await tries.next(true), undefined)
+    void set.setServers(located(['a:80', 'b:80']))
+  }
+  const tries = set.tries('x')
+  ;(await tries.next())!.settle('cancelled')
+  const repeated = await tries.next(true)
+  assert.ok(repeated !== undefined)
+  repeated.settle('cancelled')
+})
+
+test('where nobody else is left, a server that is out by failures alone is tried', async t => {
+  const time = clock(t)
+  const set = upstream(t, { servers: ['a:80', 'b:80'], failTimeout: 10_000 })
+  const [a, b] = set.servers as [UpstreamServer, UpstreamServer]
+  await tryOn(set, 'a:80', 'failed')
+  assert.equal(a.state, 'down')
+  // It has come back meanwhile, and now the other one is gone; which isn't marked, as there would be nobody left.
+  for (let i = 0; i < 20; i++) {
+    const tries = set.tries(`10.0.0.${i}`)
+    const lease = (await tries.next())!
+    assert.equal(lease.server, i === 0 ? b : a)
+    if (i > 0) {
+      lease.settle('ok')
+      continue
+    }
+    lease.settle('failed')
+    const other = (await tries.next())!
+    assert.equal(other.server, a)
+    other.settle('ok')
+    assert.deepEqual([a.state, b.state], ['up', 'up'])
+    await tryOn(set, 'b:80', 'failed')
+    assert.equal(b.state, 'down')
+  }
+  // Not one that the operator or its probes have down.
+  void set.setServers(located(['a:80', { id: 'b:80', host: 'b', port: 80, down: true }]))
+  assert.equal(await set.acquire('x', { except: new Set([a]) }), undefined)
+  time.advance(10_000)
+  assert.equal(await set.acquire('x', { except: new Set([a]) }), undefined)
+})
+
+test('of many clients whose server fails while the other one is on trial, each gets its try', async t => {
+  const time = clock(t)
+  const set = upstream(t, { servers: ['a:80', 'b:80'], failTimeout: 100 })
+  await tryOn(set, 'a:80', 'failed')
+  time.advance(100)
+  const all = Array.from({ length: 50 }, (_, i) => set.tries(`10.0.0.${i}`))
+  const first = await Promise.all(all.map(async tries => (await tries.next())!))
+  assert.equal(first.filter(({ server }) => server.id === 'a:80').length, 1, 'one at a time')
+  for (const lease of first) if (lease.server.id === 'b:80') lease.settle('failed')
+  const second = await Promise.all(all.map(async tries => tries.next()))
+  assert.equal(second.filter(lease => lease?.server.id === 'a:80').length, 49)
 })

@@ -218,8 +218,8 @@ test('a resolver that never answers is given 5 s, and then the others take the t
 
 test('disposal ends the wait for the first look-up, and nothing is looked up any more', async t => {
   const time = clock(t)
-  const { asked } = resolver(t, { 'sre1.test': new Promise(() => {}) })
-  const set = upstream(t, { servers: ['sre1.test:80'] })
+  const { asked } = resolver(t, { 'silent.test': new Promise(() => {}) })
+  const set = upstream(t, { servers: ['silent.test:80'] })
   const waiting = set.acquire('x')
   await set[Symbol.asyncDispose]()
   assert.equal(await waiting, undefined)
@@ -230,15 +230,45 @@ test('disposal ends the wait for the first look-up, and nothing is looked up any
 
 test('a name that goes while its first look-up is under way holds nobody up', async t => {
   const time = clock(t)
-  const { names, asked } = resolver(t, { 'sre1.test': new Promise(() => {}) })
-  const set = upstream(t, { servers: ['sre1.test:80', '10.0.0.9:80'] })
+  const { names, asked } = resolver(t, { 'gone.test': new Promise(() => {}) })
+  const set = upstream(t, { servers: ['gone.test:80', '10.0.0.9:80'] })
   const waiting = acquired(set, 'x')
   void set.setServers(['10.0.0.9:80'])
   assert.equal((await waiting).server.id, '10.0.0.9:80')
-  names['sre1.test'] = ['10.0.0.1']
+  names['gone.test'] = ['10.0.0.1']
   time.advance(100_000)
   await settle()
   assert.equal(asked.length, 1)
+})
+
+test('where nobody else is usable, the look-up of a name that joins later is waited for', async t => {
+  const time = clock(t)
+  const { names, asked } = resolver(t, { 'sre1.test': ['10.0.0.1'] })
+  let answer!: (found: string[]) => void
+  names['slow.test'] = new Promise(resolve => {
+    answer = resolve
+  })
+  const set = upstream(t, { servers: ['sre1.test:80'] })
+  await acquired(set, 'x')
+  void set.setServers(['slow.test:80'])
+  const waiting = set.acquire('x')
+  await settle()
+  // One look-up, however often the name comes and goes.
+  void set.setServers(['sre1.test:80'])
+  void set.setServers(['slow.test:80'])
+  const other = set.acquire('x')
+  await settle()
+  answer(['10.0.0.3'])
+  assert.equal(hostOf((await waiting)!.server), '10.0.0.3')
+  assert.equal(hostOf((await other)!.server), '10.0.0.3')
+  assert.equal(asked.filter(name => name === 'slow.test').length, 1)
+  // Not longer than a look-up may take.
+  names['never.test'] = new Promise(() => {})
+  void set.setServers(['never.test:80'])
+  const vain = set.acquire('x')
+  await settle()
+  time.advance(5000)
+  assert.equal(await vain, undefined)
 })
 
 test('a name that joins by setServers is looked up then, and one that goes is not any more', async t => {

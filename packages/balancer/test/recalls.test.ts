@@ -5,6 +5,7 @@ import type { TestContext } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 
 import { boundedLoad, ketama } from '@ringway/core'
+import type { Strategy } from '@ringway/core'
 
 import type { Lease, Recall, Upstream, UpstreamOptions } from '../src/index.ts'
 import type { Server } from '../src/server.ts'
@@ -140,17 +141,125 @@ test('a drain that is under way is not begun again by the next list', async t =>
   assertEven(on('a:80'), since, 1000)
 })
 
-test('a server that is drained and listed again is another one, and its old tunnels still end', async t => {
+test('a server that is listed again while it is drained is the same one: its counts stay, and no more tunnels are asked', async t => {
   const { set, time, on } = await scene(t)
   const theirs = on('a:80')
-  const done = set.drain('a:80', { spread: 100 })
+  const [server] = set.servers
+  const done = set.drain('a:80', { spread: 1000, deadline: 1000 })
+  time.advance(500)
+  const asked = theirs.filter(each => each.asked.length > 0).length
+  assert.ok(asked > 0 && asked < theirs.length)
+  const { active } = server!
   void set.setServers(located(servers))
-  const [next] = set.servers
-  assert.deepEqual([next!.id, next!.state, next!.active], ['a:80', 'up', 0])
-  time.advance(100)
   await done
-  assert.ok(theirs.every(({ asked }) => asked.length === 1))
-  assert.deepEqual(set.servers.length, 3)
+  assert.equal(set.servers[0], server)
+  assert.deepEqual([server!.state, server!.active], ['up', active])
+  time.advance(2000)
+  assert.equal(theirs.filter(each => each.asked.length > 0).length, asked)
+  // The next drain is another one.
+  void set.drain('a:80', { spread: 100 })
+  time.advance(100)
+  assert.equal(theirs.filter(each => each.asked.length > 0).length, theirs.length)
+})
+
+test('a later drain counts when it cuts off sooner', async t => {
+  const { set, time, on } = await scene(t)
+  const theirs = on('a:80')
+  const first = set.drain('a:80', { spread: 60_000, deadline: 60_000 })
+  time.advance(1000)
+  void set.drain('a:80', { spread: 70_000, deadline: 70_000 })
+  const second = set.drain('a:80', { spread: 200, deadline: 200, code: 4000 })
+  time.advance(200)
+  await Promise.all([first, second])
+  assert.ok(theirs.every(({ asked }) => asked.length > 0))
+  assert.equal(set.servers.length, 2)
+})
+
+for (const [what, act] of [
+  ['change the set', (set: Upstream) => set.setServers(located(['c:80', 'd:80']))],
+  ['drain a server', (set: Upstream) => set.drain('c:80', { spread: 0 })],
+  ['end it all', (set: Upstream) => set[Symbol.asyncDispose]()]
+] as const) {
+  test(`whoever is asked to end may ${what}`, async t => {
+    clock(t)
+    const set = upstream(t, { servers: ['b:80', 'c:80'], rebalance: 'close', spread: 0 })
+    let left = keys.length
+    let done: Promise<unknown> | undefined
+    for (const key of keys) {
+      const lease = await acquired(set, key)
+      lease.opened(() => {
+        done ??= act(set)
+        lease.settle('ok')
+        left--
+      })
+    }
+    void set.setServers(located(servers))
+    assert.ok(done !== undefined && left < keys.length)
+    const sum = set.servers.reduce((all, { active }) => all + active, 0)
+    assert.deepEqual([set.stats().active, sum], [left, left])
+    if (what !== 'end it all') return
+    assert.equal(await set.acquire('x'), undefined)
+    assert.equal(sum, left)
+  })
+}
+
+test('a strategy that fails later harms no tunnel that opens', async t => {
+  clock(t)
+  const plain = ketama()
+  let fails = false
+  const strategy: Strategy = {
+    name: 'moody',
+    build(members) {
+      const table = plain.build(members)
+      return {
+        pick(...args) {
+          if (fails) throw new Error('no idea')
+          return table.pick(...args)
+        }
+      }
+    }
+  }
+  const set = upstream(t, { servers, strategy, rebalance: 'close' })
+  const lease = await acquired(set, 'x')
+  fails = true
+  lease.opened()
+  await assert.rejects(async () => set.acquire('x'), /no idea/)
+  void set.setServers(located([...servers, 'd:80']))
+  fails = false
+  lease.settle('ok')
+  assert.equal(set.stats().active, 0)
+})
+
+test("a tunnel that opens after its server has left isn't asked for an outage before", async t => {
+  const { set, time, on } = await scene(t, { onDown: 'close', spread: 100 })
+  await tryOn(set, 'a:80', 'failed')
+  time.advance(1000)
+  await tryOn(set, 'a:80', 'ok')
+  assert.equal(set.servers[0]!.state, 'up')
+  const late = await acquired(set, 'x', set.servers.slice(1))
+  void set.setServers(located(['b:80', 'c:80']))
+  const asked: Recall[] = []
+  late.opened(recall => asked.push(recall))
+  time.advance(1000)
+  assert.deepEqual(asked, [])
+  late.settle('ok')
+  assert.ok(on('a:80').every(each => each.asked.length > 0))
+})
+
+test('a handshake that opens late is asked home, though a server of that id has left and is empty since', async t => {
+  const time = clock(t)
+  const set = upstream(t, { servers, rebalance: 'close', spread: 100, failTimeout: 1000 })
+  const key = keys.find(each => set.order(each)[0]!.id === 'a:80')!
+  const old = await acquired(set, key)
+  void set.setServers(located(['b:80', 'c:80']))
+  const late = await acquired(set, key)
+  // At another address it is another server.
+  void set.setServers(located([{ id: 'a:80', host: '127.0.0.1', port: 81 }, 'b:80', 'c:80']))
+  old.settle('ok')
+  const asked: Recall[] = []
+  late.opened(recall => asked.push(recall))
+  time.advance(1000)
+  assert.deepEqual(asked, [{ reason: 'rebalance', code: 1012, cut: false }])
 })
 
 test('an id that nobody has, the last server, and bad options are refused, and nothing is changed', async t => {

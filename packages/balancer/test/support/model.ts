@@ -43,8 +43,6 @@ export class ModelServer {
   readonly #rules: Rules
   readonly #now: () => number
   left = false
-  /** Whether it was drained: then it doesn't come back. */
-  isDrained = false
   active = 0
   handshakes = 0
 
@@ -91,6 +89,17 @@ export class ModelServer {
 
   get usable(): boolean {
     return !this.isFull && (this.isWell || (this.state === 'probation' && this.#trials.length === 0))
+  }
+
+  /** Whether only failures keep it out, so that it is tried where nobody else is left. */
+  get usableAsLast(): boolean {
+    if (this.#out === undefined || this.left || this.listed.down || this.isFull) return false
+    return this.#verdict === 'up' || (this.#verdict === 'starting' && !this.#rules.waits)
+  }
+
+  /** Whether the time of its failures is over at this very moment, of which others may hear first. */
+  get isJustOver(): boolean {
+    return this.#out?.until === this.#now()
   }
 
   get ejected(): boolean {
