@@ -261,7 +261,7 @@ export class Gateway extends EventEmitter<GatewayEvents> {
    *
    * @param servers - as `upstream.servers`
    * @param drain - how the tunnels of servers end that are no longer listed. Default: they stay until they end
-   * @returns with `drain` resolves when nothing of those servers is left; else at once
+   * @returns with `drain` resolves when nothing of those servers is left, or they are listed again; else at once
    * @throws {@link ConfigError} that names the first bad server, or what a strategy throws; then nothing is changed
    */
   setServers(servers: UpstreamOptions['servers'], drain?: DrainOptions): Promise<void> {
@@ -274,7 +274,7 @@ export class Gateway extends EventEmitter<GatewayEvents> {
    *
    * @param id - the server's
    * @param options - how its tunnels end
-   * @returns resolves when nothing of the server is left
+   * @returns resolves when nothing of the server is left, or it is listed again
    * @throws {@link ConfigError} for an id that no server has, or that of the last server that is no backup
    */
   drain(id: string, options: DrainOptions = {}): Promise<void> {

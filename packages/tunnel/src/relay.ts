@@ -21,6 +21,8 @@ export interface RelayOptions {
   readonly onEnd: () => void
   /** Called once, when a message is too large: nothing of that frame has passed but what came before its length. */
   readonly onTooLarge?: () => void
+  /** Called when the source's Close frame comes, after {@link Relay.part}. */
+  readonly onAnswer?: () => void
 }
 
 /**
@@ -42,7 +44,9 @@ export class Relay {
   /** Whether a Ping of ours waits for the end of a frame. */
   #pings = false
   /** What is said at the next frame border, and what follows then. */
-  #parting: { readonly farewell: Buffer; readonly done: () => void } | undefined
+  #parting: { readonly farewell: Buffer; readonly done: (isSaid: boolean) => void } | undefined
+  /** Whether nothing may pass any more. */
+  #parted = false
   #stopped = false
   #seenBytes = 0
   #seenWaiting = 0
@@ -136,22 +140,35 @@ export class Relay {
    * (nobody follows the frames, the source's own Close has passed, the destination is closing) it is left out.
    *
    * @param farewell - its payload
-   * @param done - called when it is put, or left out
+   * @param done - called once when it is put, or left out
    */
-  part(farewell: Buffer, done: () => void): void {
+  part(farewell: Buffer, done: (isSaid: boolean) => void): void {
     const frames = this.#frames
-    if (this.#parting !== undefined) return
-    if (frames === undefined || frames.isLost || !this.#to.writable) done()
-    else if (frames.isAtBorder) {
-      this.say(farewell)
-      done()
-    } else this.#parting = { farewell, done }
+    if (this.#parting !== undefined || this.#parted) return
+    this.#parting = { farewell, done }
+    const isOver = this.ended && this.#held.length === 0
+    if (frames === undefined || frames.isLost || frames.isAtBorder || isOver || !this.#to.writable)
+      this.#depart()
+  }
+
+  #depart(): void {
+    const { farewell, done } = this.#parting!
+    this.#parting = undefined
+    const isSaid = this.say(farewell)
+    this.#parted = true
+    done(isSaid)
+  }
+
+  /** Whether a Close frame of the source may come yet. */
+  get mayClose(): boolean {
+    const frames = this.#frames
+    return frames !== undefined && !frames.isLost && !frames.isTooLarge && !frames.sawClose && !this.ended
   }
 
   /** Puts a Close frame of ours right here, or not at all; gives whether it did. */
   say(farewell: Buffer): boolean {
     const frames = this.#frames
-    if (frames?.isAtBorder !== true || frames.sawClose || !this.#to.writable) return false
+    if (this.#parted || frames?.isAtBorder !== true || frames.sawClose || !this.#to.writable) return false
     this.#to.write(closeFrame(farewell, this.#isMasked))
     return true
   }
@@ -159,7 +176,7 @@ export class Relay {
   /** Puts a Ping frame of ours where a frame of the source ends: now, or with what comes next. */
   ping(): void {
     const frames = this.#frames
-    if (frames === undefined || frames.isLost || frames.sawClose || !this.#to.writable) return
+    if (this.#parted || frames === undefined || frames.isLost || frames.sawClose || !this.#to.writable) return
     this.#pings = !frames.isAtBorder
     if (this.#pings) return
     this.#to.write(pingFrame(this.#isMasked))
@@ -192,9 +209,14 @@ export class Relay {
   }
 
   readonly #read = (chunk: Buffer): void => {
-    // Closing, or gone, or not to be passed on: the source is only read to see its end.
-    if (!this.#to.writable || this.#frames?.isTooLarge === true) return
-    if (this.#parting !== undefined) return this.#readLast(chunk, this.#parting)
+    // Closing, or gone, or not to be passed on: the source is only read to see its end, and its answer to a Close.
+    if (this.#parted || !this.#to.writable || this.#frames?.isTooLarge === true) {
+      if (!this.mayClose) return
+      this.#frames!.track(chunk)
+      if (this.#frames!.sawClose) this.#options.onAnswer?.()
+      return
+    }
+    if (this.#parting !== undefined) return this.#readLast(chunk)
     if (this.#throttle !== undefined) return this.#readThrottled(chunk, this.#throttle)
     if (this.#frames === undefined) return this.#pass(chunk)
     if (this.#pings) return this.#readAroundPing(chunk, this.#frames)
@@ -220,7 +242,7 @@ export class Relay {
     this.#held = NOTHING
     this.#read(held)
     if (this.#held.length > 0 || this.#stopped) return
-    if (this.ended) this.#options.onEnd()
+    if (this.ended) this.#finish()
     else if (!this.#isStopped) this.#from.resume()
   }
 
@@ -242,14 +264,13 @@ export class Relay {
   }
 
   /** The frame that is half through passes, then ours. */
-  #readLast(chunk: Buffer, { farewell, done }: { farewell: Buffer; done: () => void }): void {
+  #readLast(chunk: Buffer): void {
     const frames = this.#frames!
     const border = frames.trackToBorder(chunk)
     if (!frames.isTooLarge) this.#pass(border < 0 ? chunk : chunk.subarray(0, border))
-    if (border < 0 && !frames.isLost) return
-    this.#parting = undefined
-    this.say(farewell)
-    done()
+    if (border < 0 && !frames.isLost && !frames.isTooLarge) return
+    this.#depart()
+    if (border >= 0 && border < chunk.length) this.#read(chunk.subarray(border))
   }
 
   readonly #drained = (): void => {
@@ -259,7 +280,13 @@ export class Relay {
   readonly #end = (): void => {
     if (this.ended) return
     this.ended = true
-    if (this.#held.length === 0) this.#options.onEnd()
+    if (this.#held.length === 0) this.#finish()
+  }
+
+  #finish(): void {
+    // The frame after which ours should stand was cut short.
+    if (this.#parting !== undefined) this.#depart()
+    this.#options.onEnd()
   }
 }
 

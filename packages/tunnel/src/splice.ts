@@ -23,6 +23,9 @@ const CLIENT_REFUSED = farewell(1001, 'client refused')
 /** Milliseconds that the FIN of an expired tunnel may take: TLS writes something for it, and that can get stuck. */
 const PARTING = 1_000
 
+/** Milliseconds that a side has to answer our Close frame, before the FIN. */
+const ANSWER = 2_000
+
 /**
  * Carries bytes both ways between two sockets until both are done, and never changes one. A side's end (FIN) is
  * passed on, and the other goes on for as long as bytes pass; a side's reset is passed on as a reset. It owns
@@ -49,6 +52,8 @@ export class Splice {
   #stopped = false
   #endingSince = 0
   #expiredAt: number | undefined
+  /** Who was sent a Close frame and hasn't answered, and since when. */
+  readonly #unanswered = new Map<Duplex, number>()
   readonly #gone = new Set<Duplex>()
   readonly #swept: Swept = { sweep: now => this.#sweep(now) }
 
@@ -76,12 +81,14 @@ export class Splice {
       maxMessage,
       rate,
       onEnd: () => this.#finish('client'),
-      onTooLarge: () => this.#closeBy('maxMessage', TOO_LARGE, CLIENT_REFUSED)
+      onTooLarge: () => this.#closeBy('maxMessage', TOO_LARGE, CLIENT_REFUSED),
+      onAnswer: () => this.#answered(client)
     })
     this.#toClient = new Relay(backend, client, {
       watched: isWatched ? 'backend' : undefined,
       isShared,
-      onEnd: () => this.#finish('backend')
+      onEnd: () => this.#finish('backend'),
+      onAnswer: () => this.#answered(backend)
     })
     signal?.addEventListener('abort', this.#aborted)
     this.#own(client)
@@ -117,8 +124,8 @@ export class Splice {
 
   /**
    * Ends both sides with a FIN behind what was already passed on; what comes in after is dropped, and what is left
-   * after `linger` destroyed. With `watch` a frame that is half through passes whole first, and a Close frame stands before
-   * the FIN, on each side that has had none yet. Does nothing after {@link Splice.stop}.
+   * after `linger` destroyed. With `watch` a frame that is half through passes whole first, then comes a Close frame, on each
+   * side that has had none yet, and the FIN when that side has answered it, after 2 s at the latest. Does nothing after {@link Splice.stop}.
    *
    * @param code - of the Close frame, as in RFC 6455 section 7.4. Default 1001, going away
    * @param reason - at most 123 bytes of UTF-8. Default none
@@ -197,6 +204,7 @@ export class Splice {
     const toClient = this.#toClient
     toBackend.sweep(now)
     toClient.sweep(now)
+    for (const [side, since] of this.#unanswered) if (now - since >= ANSWER) this.#answered(side)
     if (this.#expiredAt !== undefined) {
       if (now - this.#expiredAt >= PARTING) this.destroy()
       return
@@ -274,11 +282,18 @@ export class Splice {
   }
 
   #part(relay: Relay, to: Duplex, last: Buffer): void {
+    const back = relay === this.#toClient ? this.#toBackend : this.#toClient
     this.#code ??= this.#limits.watch ? last.readUInt16BE() : undefined
-    relay.part(last, () => {
-      to.end()
+    relay.part(last, isSaid => {
+      this.#unanswered.set(to, performance.now())
+      if (!isSaid || !back.mayClose) this.#answered(to)
       relay.drain()
     })
+  }
+
+  /** A side has answered our Close frame, or won't. */
+  #answered(side: Duplex): void {
+    if (this.#unanswered.delete(side)) side.end()
   }
 
   /** What the end of one side means for the other. */
@@ -327,6 +342,8 @@ export class Splice {
   #finish(from: 'client' | 'backend'): void {
     this.#note(from, 'fin')
     const [side, other] = from === 'client' ? [this.#client, this.#backend] : [this.#backend, this.#client]
+    // When it is we who are closing, each side has its own time.
+    if (this.#by === 'gateway') return this.#answered(side)
     other.end()
     if (!this.#limits.halfClose) side.end()
   }

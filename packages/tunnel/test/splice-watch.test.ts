@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { test } from 'node:test'
+import { setTimeout } from 'node:timers/promises'
 import { digest, randomFrom, receive, send } from './support/bytes.ts'
 import { closing, conversation } from './support/conversation.ts'
 import type { Kind } from './support/sockets.ts'
@@ -19,6 +20,9 @@ function header(length: number): Buffer {
 }
 
 const CLOSE_1012 = Buffer.from('880903f4' + Buffer.from('restart').toString('hex'), 'hex')
+
+/** What a client and a backend answer to it, with no code. */
+const ANSWERS = { client: Buffer.from('888000000000', 'hex'), backend: Buffer.from('8800', 'hex') }
 
 test('close(1012) is seen by a ws client and by a ws server as a clean close', async t => {
   const { client, server, splice } = await conversation(t, { watch: true })
@@ -71,6 +75,7 @@ test('a frame that is half through, cut anywhere in its header too, passes befor
     await until(() => splice.bytes === cut, 'the first part is through')
     splice.close(1012, 'restart')
     backend.write(Buffer.concat([frame.subarray(cut), header(5), Buffer.from('never')]))
+    client.write(ANSWERS.client)
     assert.deepEqual(await receive(client), digest(frame, CLOSE_1012))
     client.end()
     backend.end()
@@ -86,6 +91,52 @@ test('a half frame whose rest never comes: a FIN after linger', async t => {
   splice.close(1012)
   assert.deepEqual(await heard, digest(header(10)))
   assert.equal((await splice.ended).how, 'closed')
+})
+
+for (const kind of ['tcp', 'tls', 'unix'] as const) {
+  test(`${kind}: the FIN comes behind the answer to our Close, and what else is said meanwhile doesn't pass`, async t => {
+    const { splice, ...peers } = await scene(t, { client: kind, watch: true })
+    const heard = { client: Buffer.alloc(0), backend: Buffer.alloc(0) }
+    const ended: string[] = []
+    for (const name of ['client', 'backend'] as const) {
+      peers[name].on('data', (chunk: Buffer) => (heard[name] = Buffer.concat([heard[name], chunk])))
+      peers[name].on('end', () => ended.push(name))
+    }
+    splice.close(1012, 'restart')
+    await until(() => heard.client.length > 0 && heard.backend.length > 0, 'both have our Close')
+    assert.deepEqual(heard.client, CLOSE_1012)
+    peers.backend.write(header(5))
+    peers.backend.write('never')
+    await setTimeout(300)
+    assert.equal(ended.length, 0)
+    for (const name of ['backend', 'client'] as const) {
+      peers[name].write(ANSWERS[name])
+      await until(() => ended.includes(name), 'it has our FIN')
+      peers[name].end()
+    }
+    assert.deepEqual(ended, ['backend', 'client'])
+    assert.deepEqual([heard.client.length, heard.backend.length], [CLOSE_1012.length, CLOSE_1012.length + 4])
+    const { by, how, code } = await splice.ended
+    assert.deepEqual([by, how, code], ['gateway', 'closed', 1012])
+    await noSocketLeft()
+  })
+}
+
+test('who never answers our Close gets the FIN after 2 s, and who answers with a FIN alone ours at once', async t => {
+  const { client, backend, splice } = await scene(t, { watch: true })
+  const [atClient, atBackend] = [receive(client), receive(backend)]
+  const since = performance.now()
+  splice.close(1012, 'restart')
+  backend.end()
+  await atBackend
+  let isEnded = false
+  void atClient.then(() => (isEnded = true))
+  await setTimeout(500)
+  assert.equal(isEnded, false)
+  await atClient
+  assert.ok(performance.now() - since >= 1_990)
+  client.end()
+  await splice.ended
 })
 
 test('who has had a Close already gets none of ours behind it', async t => {
@@ -122,6 +173,7 @@ test('glued bytes are tracked as well', async t => {
   const fromBackend = header(3)
   const { client, backend, splice } = await scene(t, { watch: true, glued: { fromBackend } })
   splice.close(1012, 'restart')
+  client.write(ANSWERS.client)
   backend.write('abc')
   assert.deepEqual(await receive(client), digest(fromBackend, Buffer.from('abc'), CLOSE_1012))
   client.end()
