@@ -203,8 +203,11 @@ export class Relay {
   readonly #readShared = (bytes: Buffer): boolean => {
     const isFree = this.waiting === 0
     this.#read(isFree ? lend(bytes) : Buffer.from(bytes))
-    // Called back when all before it is with the kernel, or the side is gone.
-    if (isFree && this.waiting > 0 && this.#to.writable) this.#to.write(NOTHING, keepLent())
+    if (!isFree || this.waiting === 0) return true
+    const giveBack = keepLent()
+    // Called back when all before it is with the kernel, or the side is gone. Behind a FIN, as when a frame was the last one,
+    // nobody calls: then the garbage collector takes it.
+    if (this.#to.writable) this.#to.write(NOTHING, giveBack)
     return true
   }
 

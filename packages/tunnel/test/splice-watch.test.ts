@@ -83,6 +83,34 @@ test('a frame that is half through, cut anywhere in its header too, passes befor
   }
 })
 
+test('a last frame that its reader has not taken yet keeps its bytes, whatever other tunnels read', async t => {
+  const options = { client: 'unix', backend: 'unix', watch: true, linger: 0 } as const
+  const piece = 8192
+  // How many pieces the kernel takes is the same each time.
+  let taken = 0
+  const first = await scene(t, options)
+  first.backend.write(header(1 << 30))
+  for (; first.ours.client.writableLength === 0; taken++) {
+    await until(() => first.splice.bytes === 10 + taken * piece, 'what came before is through')
+    first.backend.write(Buffer.alloc(piece))
+    await until(() => first.splice.bytes > 10 + taken * piece, 'the piece is through')
+  }
+  const { backend, client, splice, ours } = await scene(t, options)
+  const payload = randomBytes(taken * piece)
+  backend.write(header(payload.length))
+  for (let at = 0; at < payload.length; at += piece) {
+    await until(() => splice.bytes === 10 + at, 'what came before is through')
+    if (at + piece === payload.length) splice.close(1012, 'restart')
+    backend.write(payload.subarray(at, at + piece))
+  }
+  await until(() => ours.client.writableEnded, 'our Close is behind it')
+  assert.ok(ours.client.writableLength > 0)
+  const other = await scene(t)
+  other.client.end(randomBytes(200_000))
+  await receive(other.backend)
+  assert.deepEqual(await receive(client), digest(header(payload.length), payload, CLOSE_1012))
+})
+
 test('a half frame whose rest never comes: a FIN after linger', async t => {
   const { client, backend, splice } = await scene(t, { watch: true, linger: 200 })
   backend.write(header(10))
