@@ -76,7 +76,7 @@ for (const { front, tls, sharedReads } of [
   })
 }
 
-test('frames glued to the handshake arrive first, in both directions, wherever the handshake is split', async t => {
+test('http-proxy 473: frames glued to the handshake arrive first, in both directions, wherever the handshake is split', async t => {
   const { address, peers } = await backend(t, async peer => accept(peer, 'first of the backend'))
   const gate = await host(t, [address])
   const text = Buffer.from(`${handshake()}first of the client`)
@@ -114,7 +114,7 @@ test('a megabyte glued to the handshake waits for the 101 of a slow backend, and
   assert.equal(sha256(await peers[0]!.take(MIB)), sha256(glued))
 })
 
-test('a sender behind a reader that has stopped is stopped too', async t => {
+test('ws 1620, fastify-http-proxy: a sender behind a reader that has stopped is stopped too', async t => {
   const { address } = await echo(t)
   const gate = await host(t, [address])
   const client = await tunnel(t, gate.port)

@@ -59,7 +59,7 @@ for (const tls of [false, true]) {
   })
 }
 
-test('close({ drain: 1000 }) with 1,000 tunnels ends them one after the other, within its time', async t => {
+test('nodejs/node 53536: close({ drain: 1000 }) with 1,000 tunnels ends them one after the other, within its time', async t => {
   const { address } = await echo(t)
   const gate = await host(t, [address])
   const peers = await tunnels(t, gate, 1_000)

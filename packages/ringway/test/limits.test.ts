@@ -121,7 +121,7 @@ test('a client that never ends after its refusal is gone after linger', async t 
   await closed
 })
 
-test('when a client resets and its backend takes no notice, both sockets are gone within linger', async t => {
+test('http-proxy 1510, configurable-http-proxy 434: when a client resets and its backend takes no notice, both sockets are gone within linger', async t => {
   const { address, peers } = await backend(t, async peer => {
     await accept(peer)
     peer.socket.pause()

@@ -193,7 +193,7 @@ test('listeners that throw hurt no tunnel: each is an error line', async t => {
   ])
 })
 
-test('after 2,000 chaotic connections opened − closed = active = 0, and each tunnel has its line', async t => {
+test('http-proxy-3 23: after 2,000 chaotic connections opened − closed = active = 0, and each tunnel has its line', async t => {
   const backends = await Promise.all([
     echo(t),
     echo(t),

@@ -14,7 +14,7 @@ const bodies: Record<string, [lines: string[], body: string]> = {
 
 for (const { name, start } of mounts) {
   for (const [what, [lines, body]] of Object.entries(bodies)) {
-    void test(`${name}: an upgrade with ${what} is a 400 at once, and no backend sees it`, async t => {
+    void test(`${name}: Node 26 gives it no socket: an upgrade with ${what} is a 400 at once, and no backend sees it`, async t => {
       const to = await backend(t)
       const host = await start(t, to)
       // At once: no timer fires any more, so it can wait for none.

@@ -6,7 +6,7 @@ import { backend, webSocketServer } from './support/gate-backend.ts'
 import { host } from './support/gate-host.ts'
 import { ask, handshake, switching } from './support/gate-peer.ts'
 
-test("a subprotocol that the backend chooses, the second of three, is the client's", async t => {
+test("fastify-http-proxy 256: a subprotocol that the backend chooses, the second of three, is the client's", async t => {
   const { port } = await webSocketServer(t, 'a', { handleProtocols: () => 'beta' })
   const gate = await host(t, [`127.0.0.1:${port}`])
   const client = new WebSocket(`ws://127.0.0.1:${gate.port}/`, ['alpha', 'beta', 'gamma'])
@@ -79,7 +79,7 @@ test('pings and pongs pass both ways, with their payload', async t => {
   client.terminate()
 })
 
-test('end-to-end headers reach the backend as they were sent; hop-by-hop and forged ones do not', async t => {
+test('crossws 190: end-to-end headers reach the backend as they were sent; hop-by-hop and forged ones do not', async t => {
   const { address, peers } = await backend(t, peer => peer)
   const { port } = await host(t, [address])
   const kept = [
@@ -209,7 +209,7 @@ for (const status of [
   '500 Oh No',
   '503 Busy'
 ]) {
-  test(`a backend that answers ${status} sees nothing of what the client sends on`, async t => {
+  test(`undici: a backend that answers ${status} sees nothing of what the client sends on`, async t => {
     const { address, peers } = await backend(t, async peer => {
       await peer.head()
       peer.write(
@@ -229,7 +229,7 @@ for (const status of [
   })
 }
 
-test('1,000 rounds of a relayed 403 leave no backend socket, though the backend keeps connections alive', async t => {
+test('http-proxy 624, 783, configurable-http-proxy 557: 1,000 rounds of a relayed 403 leave no backend socket, though the backend keeps connections alive', async t => {
   const { address, peers, server } = await backend(t, async peer => {
     for (;;) {
       await peer.head()

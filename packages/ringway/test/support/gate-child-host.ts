@@ -13,14 +13,6 @@ export interface HostOptions {
   readonly gateway: Omit<GatewayOptions, 'log'>
 }
 
-/** What it is told when it asks with any message. */
-export interface HostReport {
-  readonly active: number
-  readonly opened: number
-  readonly closed: number
-  readonly leases: number
-}
-
 const { tls, gateway: options } = JSON.parse(process.argv[2]!) as HostOptions
 const log = { info() {}, warn() {}, error() {} }
 const gateway = createGateway({ ...options, log })
@@ -29,16 +21,7 @@ server.on('request', (_, response) => response.end('the app'))
 gateway.attach(server)
 server.listen(0, '127.0.0.1', () => process.send?.((server.address() as AddressInfo).port))
 
-process.on('message', message => {
-  if (message === 'close') void close()
-  else process.send?.(report())
-})
-
-function report(): HostReport {
-  const { tunnels, upstream } = gateway.stats()
-  const leases = upstream.servers.reduce((sum, each) => sum + each.active + each.handshakes, 0)
-  return { ...tunnels, leases }
-}
+process.on('message', () => void close())
 
 async function close(): Promise<void> {
   await gateway.close({ drain: 200 })
