@@ -1,3 +1,5 @@
+import { isExhausted } from '@ringway/core/errors'
+
 import type { HealthConfig } from './probes/config.ts'
 import { jittered } from './wait.ts'
 
@@ -69,14 +71,15 @@ export class Probe {
     const startedAt = performance.now()
     const report = await this.#probe(startedAt)
     if (this.#stop.signal.aborted) return
-    this.#server.probed(report, startedAt)
+    if (report !== undefined) this.#server.probed(report, startedAt)
     // Who heard of it may have disposed of the upstream.
     if (this.#stop.signal.aborted) return
     // After the report, which says how long the pause is.
     this.#schedule(Math.max(0, this.#pause() - (performance.now() - startedAt)))
   }
 
-  async #probe(startedAt: number): Promise<ProbeReport> {
+  /** Gives nothing when it was for want of what this process has run out of: that says nothing of the server. */
+  async #probe(startedAt: number): Promise<ProbeReport | undefined> {
     const { timeout } = this.#times
     const at = Date.now()
     const took = (): number => Math.round(performance.now() - startedAt)
@@ -88,6 +91,7 @@ export class Probe {
     try {
       return { ...(await this.#check(limit.signal)), at, took: took() }
     } catch (error) {
+      if (isExhausted(error)) return undefined
       const problem = limit.signal.aborted ? `no whole answer within ${timeout} ms` : describe(error)
       return { ok: false, at, took: took(), error: problem }
     } finally {

@@ -32,3 +32,16 @@ export class ConfigError extends RingwayError {
     this.field = field
   }
 }
+
+/** What the kernel says when this process, or this machine, has no more to give. */
+const EXHAUSTED: ReadonlySet<unknown> = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM'])
+
+/**
+ * Whether an error says that there are no file descriptors or buffers left here: then no connection can be made to
+ * anybody, and no server is to blame.
+ *
+ * @param error - whatever was thrown
+ */
+export function isExhausted(error: unknown): boolean {
+  return error instanceof Error && EXHAUSTED.has((error as NodeJS.ErrnoException).code)
+}

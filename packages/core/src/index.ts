@@ -1,7 +1,7 @@
 export { canonicalAddress } from './address.ts'
 export { boundedLoad } from './bounded-load.ts'
 export { crc32 } from './crc32.ts'
-export { ConfigError, RingwayError } from './errors.ts'
+export { ConfigError, isExhausted, RingwayError } from './errors.ts'
 export { forwardedAddress } from './forwarded-address.ts'
 export { ipHash } from './ip-hash.ts'
 export { jump } from './jump.ts'

@@ -155,7 +155,8 @@ async function firstAnswer(
       record.tried(lease.server.id, last.code)
       // A connection that was kept alive may be closed by the server at any moment, in all health.
       const reused = lease.server.sendProxy === undefined && wasReused(error)
-      lease.settle(last.code === 'ERR_RINGWAY_ANSWER_MISSING' && reused ? 'cancelled' : 'failed')
+      const isTheirs = last.side === 'backend' && !(last.code === 'ERR_RINGWAY_ANSWER_MISSING' && reused)
+      lease.settle(isTheirs ? 'failed' : 'cancelled')
       // Where there was no connection, the server has seen nothing of the request.
       const again = !last.sent || IDEMPOTENT.has(sent.method)
       if (!again || !last.retryable || body?.started) throw last

@@ -2,6 +2,7 @@ import type { NetConnectOpts, Socket } from 'node:net'
 import { connect as connectPlain, isIP } from 'node:net'
 import type { ConnectionOptions, TLSSocket } from 'node:tls'
 import { connect as connectTls } from 'node:tls'
+import { isExhausted } from '@ringway/core/errors'
 import { TunnelError } from './errors.ts'
 
 /** TLS towards a backend. Where the same object is used again, so is the last TLS session of each place. */
@@ -34,7 +35,8 @@ export const KEEP_ALIVE = 30_000
  *
  * @param target - where to
  * @param wait - the limit in milliseconds for all of it (name look-up, TCP, TLS), and a signal
- * @throws {@link TunnelError} `ERR_RINGWAY_CONNECT_FAILED` or `ERR_RINGWAY_CONNECT_TIMEOUT`; the signal's reason
+ * @throws {@link TunnelError} `ERR_RINGWAY_CONNECT_FAILED`, `ERR_RINGWAY_CONNECT_TIMEOUT` or `ERR_RINGWAY_EXHAUSTED`; the
+ * signal's reason
  */
 export async function dial(target: Target, wait: Wait): Promise<Socket> {
   wait.signal?.throwIfAborted()
@@ -90,7 +92,8 @@ export async function dial(target: Target, wait: Wait): Promise<Socket> {
     }
     function refused(cause: Error): void {
       const message = `Connecting to ${nameOf(target)} failed: ${reasonOf(cause)}`
-      fail(new TunnelError('ERR_RINGWAY_CONNECT_FAILED', message, { cause }))
+      const code = isExhausted(cause) ? 'ERR_RINGWAY_EXHAUSTED' : 'ERR_RINGWAY_CONNECT_FAILED'
+      fail(new TunnelError(code, message, { cause }))
     }
     function ended(): void {
       refused(new Error('closed by the backend'))

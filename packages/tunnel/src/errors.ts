@@ -13,6 +13,7 @@ export type TunnelErrorCode =
   | 'ERR_RINGWAY_CLIENT_GONE'
   | 'ERR_RINGWAY_CONNECT_FAILED'
   | 'ERR_RINGWAY_CONNECT_TIMEOUT'
+  | 'ERR_RINGWAY_EXHAUSTED'
   | 'ERR_RINGWAY_ANSWER_MISSING'
   | 'ERR_RINGWAY_ANSWER_TIMEOUT'
   | 'ERR_RINGWAY_BAD_ANSWER'
@@ -30,6 +31,8 @@ const TABLE: Record<TunnelErrorCode, { side: Side; status: number; retryable: bo
   ERR_RINGWAY_CLIENT_GONE: { side: 'client', status: 499, retryable: false },
   ERR_RINGWAY_CONNECT_FAILED: { side: 'backend', status: 502, retryable: true },
   ERR_RINGWAY_CONNECT_TIMEOUT: { side: 'backend', status: 504, retryable: true },
+  // The same would meet any other server.
+  ERR_RINGWAY_EXHAUSTED: { side: 'gateway', status: 503, retryable: false },
   ERR_RINGWAY_ANSWER_MISSING: { side: 'backend', status: 502, retryable: true },
   ERR_RINGWAY_ANSWER_TIMEOUT: { side: 'backend', status: 504, retryable: true },
   // Not retryable: a server that answers nonsense may have acted on the request.

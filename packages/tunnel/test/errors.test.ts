@@ -13,6 +13,7 @@ const table: [TunnelErrorCode, string, number, boolean][] = [
   ['ERR_RINGWAY_CLIENT_GONE', 'client', 499, false],
   ['ERR_RINGWAY_CONNECT_FAILED', 'backend', 502, true],
   ['ERR_RINGWAY_CONNECT_TIMEOUT', 'backend', 504, true],
+  ['ERR_RINGWAY_EXHAUSTED', 'gateway', 503, false],
   ['ERR_RINGWAY_ANSWER_MISSING', 'backend', 502, true],
   ['ERR_RINGWAY_ANSWER_TIMEOUT', 'backend', 504, true],
   ['ERR_RINGWAY_BAD_ANSWER', 'backend', 502, false],

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 
+import { isExhausted } from '@ringway/core/errors'
 import { WebSocket } from 'ws'
 
 import { describe } from '../probe.ts'
@@ -31,6 +32,7 @@ export function webSocketCheck(place: Place, health: WebSocketHealthConfig): Che
       await line.closed
       return { ok: true, ...talk.status }
     } catch (error) {
+      if (isExhausted(error)) throw error
       const problem = signal.aborted ? `${talk.missing} within ${health.timeout} ms` : describe(error)
       return { ok: false, ...talk.status, error: problem }
     } finally {

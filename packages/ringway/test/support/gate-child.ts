@@ -1,4 +1,4 @@
-import type { ChildProcess } from 'node:child_process'
+import type { ChildProcess, ForkOptions } from 'node:child_process'
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import type { TestContext } from 'node:test'
@@ -17,7 +17,28 @@ export async function child<Message>(
   script: string,
   ...args: string[]
 ): Promise<Child<Message>> {
+  return started(t, script, args, {})
+}
+
+/** The same with no more than so many file descriptors. */
+export async function limitedChild<Message>(
+  t: TestContext,
+  descriptors: number,
+  script: string,
+  ...args: string[]
+): Promise<Child<Message>> {
+  const shell = `ulimit -n ${descriptors}; exec "$0" "$@"`
+  return started(t, script, args, { execPath: '/bin/sh', execArgv: ['-c', shell, process.execPath] })
+}
+
+async function started<Message>(
+  t: TestContext,
+  script: string,
+  args: readonly string[],
+  options: ForkOptions
+): Promise<Child<Message>> {
   const process = fork(fileURLToPath(new URL(script, import.meta.url)), args, {
+    ...options,
     stdio: ['ignore', 1, 2, 'ipc']
   })
   t.after(() => process.kill('SIGKILL'))
