@@ -124,9 +124,15 @@ export class Queue {
     }
   }
 
-  /** Other servers can be had now: some may have waited elsewhere for want of one, or for one that is gone. */
-  turnAll(): void {
-    for (const waiter of this.#waiters) this.#chooseAgain(waiter)
+  /**
+   * Other servers can be had now: some may have waited elsewhere for want of one.
+   *
+   * @param gone - it is only this one, which can't be had any more. Default: all who wait are asked
+   */
+  turnAll(gone?: Server): void {
+    for (const waiter of this.#waiters) {
+      if (gone === undefined || waiter.server === gone) this.#chooseAgain(waiter)
+    }
   }
 
   /** Nobody needs to wait any more: there are no servers. */

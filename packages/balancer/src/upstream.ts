@@ -465,7 +465,7 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     if (this.#undone === undefined) {
       this.#checkPanic()
       // Whoever waits must look elsewhere, or may look here.
-      this.#queue.turnAll()
+      this.#queue.turnAll(this.#isUsable(server) ? undefined : server)
     }
     if (server.isWell) this.#joins.delete(server)
     if (to === 'down' && this.#config.onDown === 'close') this.#afterwards(() => this.#recallFrom(server))
