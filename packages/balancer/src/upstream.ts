@@ -14,6 +14,7 @@ import type { Reason, ServerState } from './health.ts'
 import { ServerLease } from './lease.ts'
 import type { Lease } from './lease.ts'
 import { Names } from './names.ts'
+import { OpenTunnels } from './open-tunnels.ts'
 import type { DrainOptions, UpstreamOptions } from './options.ts'
 import { Outliers } from './outliers.ts'
 import { Probe } from './probe.ts'
@@ -66,8 +67,7 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
   readonly #names: Names
   readonly #recalls = new Recalls()
   readonly #departures = new Departures(this.#recalls)
-  /** What asks one more tunnel to end: of a server that was down, and of those that belong to an id, last. */
-  readonly #joins = new Map<Server | string, (lease: ServerLease) => void>()
+  readonly #tunnels: OpenTunnels
   readonly #queue: Queue
   readonly #budget: Budget | undefined
   /** The servers as they are listed, with names for addresses. */
@@ -93,6 +93,10 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     const config = checkUpstream(options, path)
     this.#config = config
     this.#path = path
+    this.#tunnels = new OpenTunnels(config, this.#recalls, {
+      set: () => this.#set,
+      isPanic: () => this.#panic
+    })
     this.#queue = new Queue(config.queue, server => this.#isUsable(server) || server.usableAsLast)
     this.#budget = config.retry.budget && new Budget(config.retry.budget)
     this.#around = this.#makeSurroundings()
@@ -253,7 +257,8 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
       const looking = this.#names.first
       return looking && takeAfter(looking)
     }
-    const take = (chosen: Server): Lease => new ServerLease(chosen, this.#keyToKeep(key, chosen, except))
+    const take = (chosen: Server): Lease =>
+      new ServerLease(chosen, this.#tunnels.keyToKeep(key, chosen, except))
     if (server.hasPlace) return take(server)
     const choose = (withPlace: boolean): Server | undefined => this.#choose(key, except, withPlace)
     return this.#queue.wait(server, choose, take, signal, until)
@@ -311,19 +316,6 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     }
   }
 
-  /** What tells later where a tunnel belongs; not for one that is elsewhere though its own server is well, but has enough. */
-  #keyToKeep(
-    key: string | undefined,
-    server: Server,
-    except: ReadonlySet<UpstreamServer> | undefined
-  ): string | undefined {
-    if (this.#config.rebalance === 'lazy' || !this.#set.isKeyed(key)) return undefined
-    const home = this.#set.home(key)
-    const isThere = (each: Server): boolean =>
-      each.id === home && each.isWell && each.ramp === 1 && except?.has(each) !== true
-    return home !== server.id && this.#set.servers.some(isThere) ? undefined : key
-  }
-
   #makeSurroundings(): ServerSurroundings {
     const { health, pendingHandshakes, outliers } = this.#config
     return {
@@ -333,7 +325,10 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
       load: this.#load,
       ramping: this.#ramping,
       outliers: outliers && new Outliers(outliers, () => this.#set.servers),
-      opened: (server, lease) => this.#opened(server, lease),
+      opened: (server, lease) => {
+        this.#departures.opened(server, lease)
+        this.#tunnels.opened(server, lease)
+      },
       freed: server => this.#freed(server),
       moved: (server, from, to, reason) => this.#moved(server, from, to, reason)
     }
@@ -391,7 +386,7 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     for (const [server, address] of located) server.locate(address)
     for (const server of added) {
       server.join()
-      if (server.state === 'up') this.#afterwards(() => this.#recallTo(server))
+      if (server.state === 'up') this.#afterwards(() => this.#tunnels.up(server))
     }
     const gone = before.servers.filter(server => !staying.has(server))
     for (const server of gone) {
@@ -442,21 +437,12 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     }
   }
 
-  /** A tunnel has opened whose handshake may have begun before others like it were asked to end: so must it. */
-  #opened(server: Server, lease: ServerLease): void {
-    this.#departures.opened(server, lease)
-    this.#joins.get(server)?.(lease)
-    const home = this.#homeOf(lease)
-    if (home !== undefined && home !== server.id) this.#joins.get(home)?.(lease)
-  }
-
   #freed(server: Server): void {
     if (this.#undone === undefined) {
       this.#queue.turn(server, server.wasFull)
     }
     if (server.load > 0 || !this.#departures.emptied(server)) return
-    this.#joins.delete(server)
-    if (!this.#set.servers.some(({ id }) => id === server.id)) this.#joins.delete(server.id)
+    this.#tunnels.gone(server)
     server.emptied()
   }
 
@@ -467,58 +453,10 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
       // Whoever waits must look elsewhere, or may look here.
       this.#queue.turnAll(this.#isUsable(server) ? undefined : server)
     }
-    if (server.isWell) this.#joins.delete(server)
-    if (to === 'down' && this.#config.onDown === 'close') this.#afterwards(() => this.#recallFrom(server))
-    if (to === 'up') this.#afterwards(() => this.#recallTo(server))
+    if (server.isWell) this.#tunnels.well(server)
+    if (to === 'down') this.#afterwards(() => this.#tunnels.down(server))
+    if (to === 'up') this.#afterwards(() => this.#tunnels.up(server))
     this.#tell(`server:${to}`, [server, reason], { server, from, to, reason })
-  }
-
-  #recallFrom(server: Server): void {
-    const { spread } = this.#config
-    const join = this.#recalls.begin({
-      leases: () => server.tunnels,
-      reason: 'down',
-      code: 1012,
-      delay: 0,
-      spread,
-      deadline: Infinity,
-      // In a panic it is used all the same.
-      isWanted: () => !server.isWell && !this.#panic
-    })
-    this.#joins.set(server, join)
-  }
-
-  #homeOf({ key }: ServerLease): string | undefined {
-    try {
-      return this.#set.isKeyed(key) ? this.#set.home(key) : undefined
-    } catch {
-      // A strategy that throws is told of where somebody asks for a server.
-      return undefined
-    }
-  }
-
-  /** A server takes traffic: the tunnels that belong to it and are elsewhere are asked to end. */
-  #recallTo(home: Server): void {
-    const { rebalance, spread } = this.#config
-    if (rebalance === 'lazy') return
-    const strayed = (): ServerLease[] =>
-      this.#set.servers
-        .filter(({ id }) => id !== home.id)
-        .flatMap(({ tunnels }) => [...tunnels].filter(lease => this.#homeOf(lease) === home.id))
-    const startsAt = performance.now() + home.slowStart
-    const join = this.#recalls.begin({
-      leases: strayed,
-      reason: 'rebalance',
-      code: 1012,
-      delay: home.slowStart,
-      spread,
-      deadline: Infinity,
-      isWanted: () => home.isWell
-    })
-    // Who chose later went elsewhere for other reasons.
-    this.#joins.set(home.id, lease => {
-      if (lease.since <= startsAt) join(lease)
-    })
   }
 
   #checkPanic(): void {
