@@ -76,7 +76,16 @@ const resets: Round = async (world, random) => {
     for (const peer of [client, server]) for (let i = 0; i < 2; i++) peer.write(FLOOD)
     await Promise.all([client.take(1_000), server.take(1_000)])
   }
-  if (moment === 'fin') pick(random, [client, server]).socket.end()
+  if (moment === 'fin') {
+    // Bytes that it never reads make of its end a FIN and a RST.
+    const first = pick(random, [client, server])
+    first.socket.pause()
+    for (const peer of [client, server]) if (peer !== first) peer.write('unread')
+    await turns(random() * 4)
+    first.socket.end()
+    await turns(random() * 2)
+    first.reset()
+  }
   await turns(random() * 4)
   if (who !== 'server') client.reset()
   if (who !== 'client') server.reset()
