@@ -15,6 +15,8 @@ import type {
 import { ConfigError } from '@ringway/core'
 import { Fields } from '@ringway/core/fields'
 import type { TunnelEnd } from '@ringway/tunnel'
+import type { AcceptProxyOptions } from './accept-proxy.ts'
+import { checkAcceptProxy, readHeaders } from './accept-proxy.ts'
 import type { StreamServer } from './connects.ts'
 import type { UpgradeServer } from './dispatcher.ts'
 import { Engine } from './engine.ts'
@@ -46,7 +48,10 @@ export interface AttachOptions {
   readonly through?: boolean
 }
 
-/** Undoes an {@link Gateway.attach}. May be called, or disposed, any number of times. Open tunnels stay. */
+/**
+ * Undoes a {@link Gateway.attach}, or an {@link acceptProxy}. May be called, or disposed, any number of times. Open tunnels
+ * stay.
+ */
 export interface Detach extends Disposable {
   (): void
 }
@@ -61,6 +66,11 @@ export interface ListenOptions {
   readonly path?: string
   /** As `https.createServer` takes them; with it the server speaks TLS. */
   readonly tls?: HttpsOptions
+  /**
+   * Connections of trusted peers begin with a PROXY header, before TLS: see {@link acceptProxy}, which has the same fields.
+   * What is refused goes to the gateway's log. Default: none does. nginx: `listen … proxy_protocol`. HAProxy: `accept-proxy`.
+   */
+  readonly acceptProxy?: Omit<AcceptProxyOptions, 'log'>
 }
 
 /** What {@link Gateway.close} may be told. */
@@ -116,7 +126,8 @@ export function createGateway(options: GatewayOptions): Gateway {
 /** A load-balancing gateway in front of WebSocket servers. Made by {@link createGateway}. */
 export class Gateway extends EventEmitter<GatewayEvents> {
   readonly #engine: Engine
-  readonly #servers = new Set<UpgradeServer>()
+  /** Those of {@link Gateway.listen}, and what ends their waiting for PROXY headers. */
+  readonly #servers = new Map<UpgradeServer, () => void>()
   #mounted = false
   #unguarded = false
   #closed: Promise<void> | undefined
@@ -228,9 +239,12 @@ export class Gateway extends EventEmitter<GatewayEvents> {
    * a GatewayError `ERR_RINGWAY_CLOSING` when the gateway is closed, or closed meanwhile
    */
   async listen(options: ListenOptions = {}): Promise<UpgradeServer> {
-    const fields = new Fields(options, '', ['port', 'host', 'path', 'tls'])
+    const fields = new Fields(options, '', ['port', 'host', 'path', 'tls', 'acceptProxy'])
     const port = fields.integer('port', 0, 0, 65_535)
     const [path] = pathsOf(fields.text('path')) as [string]
+    const proxied = fields.has('acceptProxy')
+      ? checkAcceptProxy(new Fields(options.acceptProxy, 'acceptProxy', ['from', 'timeout']))
+      : undefined
     const handler: RequestListener = (request, response) => {
       if (isBelow(request.url ?? '', path)) this.handleRequest(request, response)
       else plainReply(request, response).fail(gatewayError('ERR_RINGWAY_NOT_FOUND'))
@@ -241,7 +255,7 @@ export class Gateway extends EventEmitter<GatewayEvents> {
     }
     const server = options.tls === undefined ? createServer(handler) : tlsServer(options.tls, handler)
     const detach = this.attach(server, { path, through: false })
-    this.#servers.add(server)
+    this.#servers.set(server, proxied ? readHeaders(server, proxied, this.#engine.log) : () => {})
     try {
       await listening(server, port, fields.text('host'))
       // A name is looked up before Node listens, which close() can't stop.
@@ -305,11 +319,14 @@ export class Gateway extends EventEmitter<GatewayEvents> {
   }
 
   async #close(drain: number): Promise<void> {
-    const closed = [...this.#servers].map(
+    const closed = [...this.#servers.keys()].map(
       server => new Promise<void>(resolve => void server.close(() => resolve()))
     )
     await this.#engine.close(drain)
-    for (const server of this.#servers) server.closeAllConnections()
+    for (const [server, cutWaiting] of this.#servers) {
+      cutWaiting() // those of which the server doesn't know yet
+      server.closeAllConnections()
+    }
     await Promise.all(closed)
   }
 

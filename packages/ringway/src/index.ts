@@ -37,6 +37,8 @@ export type {
   Strategy,
   Table
 } from '@ringway/core'
+export { acceptProxy } from './accept-proxy.ts'
+export type { AcceptProxyOptions } from './accept-proxy.ts'
 export { createGateway, Gateway } from './gateway.ts'
 export type {
   AttachOptions,

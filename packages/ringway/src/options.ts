@@ -133,11 +133,6 @@ export function checkOptions(options: GatewayOptions): Config {
     'linger',
     'lifetime'
   ])
-  const log = fields.has('log') ? fields.get('log') : STDERR
-  for (const level of ['info', 'warn', 'error'] as const) {
-    if (typeof (log as Partial<Log> | null)?.[level] !== 'function')
-      throw fields.error('log', `must have a method "${level}"`)
-  }
   return {
     upstream: rest,
     key,
@@ -152,8 +147,18 @@ export function checkOptions(options: GatewayOptions): Config {
     },
     splice: checkSplice(fields),
     ping: fields.has('ping') ? checkPing(fields) : undefined,
-    log: guarded(log as Log)
+    log: checkLog(fields)
   }
+}
+
+/** Checks the field `log`; what is given back never throws. */
+export function checkLog(fields: Fields): Log {
+  const log = fields.has('log') ? fields.get('log') : STDERR
+  for (const level of ['info', 'warn', 'error'] as const) {
+    if (typeof (log as Partial<Log> | null)?.[level] !== 'function')
+      throw fields.error('log', `must have a method "${level}"`)
+  }
+  return guarded(log as Log)
 }
 
 /** A log whose failures hurt nobody: we write lines in the middle of what must go on. */

@@ -27,7 +27,8 @@ test('the packages, as they would be published, install together and load by imp
     '@ringway/core',
     '@ringway/core/address',
     '@ringway/core/errors',
-    '@ringway/core/fields'
+    '@ringway/core/fields',
+    '@ringway/core/networks'
   ]
   names.push('@ringway/balancer', '@ringway/tunnel')
   const list = JSON.stringify(names)
