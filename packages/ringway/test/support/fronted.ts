@@ -90,10 +90,13 @@ export async function plainClient(t: TestContext, port: number, from?: string): 
   return socket
 }
 
-/** Waits until the server has read so much of a client's bytes. */
+/** Waits until the server has read so much of a client's bytes, or has destroyed its connection. */
 export async function arrived({ raw }: Fronted, client: Socket, bytes: number): Promise<void> {
   const { localPort } = client
-  await until(() => (raw.get(localPort)?.bytesRead ?? 0) >= bytes, `${bytes} bytes are there`)
+  await until(() => {
+    const socket = raw.get(localPort)
+    return socket !== undefined && (socket.destroyed || socket.bytesRead >= bytes)
+  }, `${bytes} bytes are there`)
 }
 
 /** Starts TLS on a connection, with `prefix` in one piece with the first of its bytes. */
