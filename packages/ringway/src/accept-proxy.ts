@@ -53,8 +53,7 @@ const begun = new WeakSet<Socket>()
  * `code`: `ERR_RINGWAY_BAD_PROXY_HEADER` or `ERR_RINGWAY_PROXY_HEADER_TIMEOUT`. One that ends without a byte is a probe, and
  * not worth a line.
  *
- * @param server - of node:net, node:tls, node:http, node:https or node:http2, listening or not: one address that it listens
- * on has headers from trusted peers only, or another server has to listen there
+ * @param server - of node:net, node:tls, node:http, node:https or node:http2, listening or not
  * @param options - see each field
  * @returns undoes it, for connections made from then on; those whose header isn't complete yet are destroyed
  * @throws {@link ConfigError} `ERR_RINGWAY_CONFIG`, with the first bad option as its `field`, or `server` when its headers are

@@ -60,19 +60,19 @@ for (const [name, bytes] of BAD) {
 }
 
 test('a header that is late ends the connection, however much of it came meanwhile; no time counts behind it', async t => {
-  const server = await fronted(t, createServer(), { timeout: 100 })
+  const server = await fronted(t, createServer(), { timeout: 1_000 })
   const inTime = new Peer(await plainClient(t, server.port))
   inTime.write(HEADER)
   const silent = new Peer(await plainClient(t, server.port))
   const begun = performance.now()
   const dribbling = new Peer(await plainClient(t, server.port))
-  for (let at = 0; performance.now() - begun < 60; at++) {
+  for (let at = 0; performance.now() - begun < 500; at++) {
     dribbling.write(HEADER.subarray(at, at + 1)) // of 28
     await arrived(server, dribbling.socket, at + 1)
     if (at === HEADER.length - 2) break
   }
   await dribbling.left()
-  assert.ok(performance.now() - begun >= 90)
+  assert.ok(performance.now() - begun >= 990)
   await silent.left()
   assert.deepEqual(
     server.lines.map(line => line.fields['code']),
