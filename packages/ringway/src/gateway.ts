@@ -3,7 +3,6 @@ import type { IncomingMessage, RequestListener } from 'node:http'
 import { createServer } from 'node:http'
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
 import type { ServerOptions as HttpsOptions } from 'node:https'
-import { createServer as createTlsServer } from 'node:https'
 import type { Duplex } from 'node:stream'
 import type {
   DrainOptions,
@@ -22,6 +21,7 @@ import type { UpgradeServer } from './dispatcher.ts'
 import { Engine } from './engine.ts'
 import { gatewayError } from './errors.ts'
 import type { GatewayOptions } from './options.ts'
+import { canServe, listening, tlsServer } from './own-server.ts'
 import type { AnyRequest, AnyResponse } from './peer.ts'
 import { middlewareReply, plainReply } from './reply.ts'
 import { isBelow } from './routes.ts'
@@ -366,29 +366,6 @@ export class Gateway extends EventEmitter<GatewayEvents> {
     } catch (error) {
       this.#engine.log.error({ error }, `a listener of ${event} failed`)
     }
-  }
-}
-
-async function listening(server: UpgradeServer, port: number, host: string | undefined): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    const closed = (): void => reject(gatewayError('ERR_RINGWAY_CLOSING'))
-    server.once('error', reject).once('close', closed)
-    server.listen({ port, host }, () => {
-      server.off('error', reject).off('close', closed)
-      resolve()
-    })
-  })
-}
-
-function canServe(tls: HttpsOptions | null): boolean {
-  return typeof tls === 'object' && tls !== null && Boolean(tls.cert ?? tls.pfx ?? tls.SNICallback)
-}
-
-function tlsServer(tls: HttpsOptions, handler: RequestListener): UpgradeServer {
-  try {
-    return createTlsServer(tls, handler)
-  } catch (error) {
-    throw new ConfigError('tls', (error as Error).message)
   }
 }
 
