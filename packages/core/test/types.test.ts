@@ -29,6 +29,7 @@ test('the names that the package exports are these and no others', () => {
     'forwardedAddress',
     'header',
     'ipHash',
+    'isExhausted',
     'jump',
     'ketama',
     'leastConnections',
