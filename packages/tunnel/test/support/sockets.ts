@@ -10,6 +10,7 @@ import type { TestContext } from 'node:test'
 import { connect as connectTls, createServer as createTlsServer } from 'node:tls'
 import type { Rest, SpliceOptions, Target } from '@ringway/tunnel'
 import { dial, Splice } from '@ringway/tunnel'
+import { remember } from './waiting.ts'
 
 export type Kind = 'tcp' | 'tls' | 'unix'
 
@@ -94,6 +95,8 @@ export async function backendLeg(t: TestContext, kind: Kind): Promise<Leg> {
 
 function own(t: TestContext, leg: Leg): Leg {
   leg.peer.on('error', () => {})
+  remember("the splice's", leg.ours)
+  remember("the test's", leg.peer)
   t.after(() => {
     leg.peer.destroy()
     leg.ours.destroy()

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import type { Socket } from 'node:net'
 import { setImmediate, setTimeout } from 'node:timers/promises'
 
 /** Milliseconds after which a test that waits has failed: far beyond what a busy machine needs. */
@@ -23,11 +24,30 @@ export async function still(value: () => number): Promise<void> {
   }
 }
 
+const known: { what: string; socket: Socket }[] = []
+
+/** From now on {@link noSocketLeft} tells of it when it fails. */
+export function remember(what: string, socket: Socket): void {
+  known.push({ what, socket })
+}
+
 /** Waits until no connection is left in the process, begun ones and look-ups included. */
 export async function noSocketLeft(): Promise<void> {
   await until(() => connections().length === 0, 'no socket is left').catch((error: unknown) => {
-    throw new Error(`${String(error)}: ${connections().join(' ')}`, { cause: error })
+    const open = known
+      .filter(({ socket }) => !socket.closed)
+      .map(({ what, socket }) => `${what}, ${state(socket)}`)
+    const left = [connections().join(' '), ...open].join('\n')
+    throw new Error(`${String(error)}: ${left}`, { cause: error })
   })
+  known.length = 0
+}
+
+/** What a socket that isn't closed has been through. More connections than such sockets: Node has lost their handles. */
+function state(socket: Socket): string {
+  const flags = ['connecting', 'destroyed', 'readableEnded', 'writableEnded', 'writableFinished'] as const
+  const set = flags.filter(flag => socket[flag])
+  return [...set, `${socket.writableLength} bytes to write`, socket.errored?.message ?? 'no error'].join(' ')
 }
 
 function connections(): string[] {
