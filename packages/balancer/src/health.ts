@@ -176,9 +176,11 @@ export class Health {
   /** A try went well. */
   succeeded(attempt: Attempt): void {
     this.#failures = []
-    // With probes a mark is theirs to clear: a try that began before the mark proves less than `rise` probes. And some
-    // tries of an outlier do go well: only those count that began after it was found out.
-    if (this.#mark?.onTrial === true && (!this.isEjected || this.isNews(attempt))) this.#clearMark('traffic')
+    if (this.#mark === undefined) return
+    // With probes a try that began before the mark proves less than they do. And some tries of an outlier do go well.
+    // Only those count that began after it was marked: as the last resort, or in a panic.
+    const mustBeNews = this.isEjected || !this.#mark.onTrial
+    if (!mustBeNews || this.isNews(attempt)) this.#clearMark('traffic')
   }
 
   /** A try ended, and nobody can say how the server is. */

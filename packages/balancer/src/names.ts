@@ -29,7 +29,8 @@ class Name {
   readonly #failed: (error: RingwayError) => void
   readonly #end = new AbortController()
   #timer: NodeJS.Timeout | undefined
-  #isFailing = false
+  /** Whether the last look-up has failed. */
+  isFailing = false
 
   constructor(host: string, changed: () => void, failed: (error: RingwayError) => void) {
     this.#host = host
@@ -51,7 +52,7 @@ class Name {
     try {
       const found = await within(lookUp(this.#host), TIMEOUT, signal)
       if (signal.aborted) return
-      this.#isFailing = false
+      this.isFailing = false
       const before = this.addresses?.join()
       this.addresses = [...new Set(found.map(({ address }) => address))].toSorted()
       if (this.addresses.join() !== before) this.#changed()
@@ -68,8 +69,8 @@ class Name {
 
   /** Told once, until a look-up has gone well. */
   #fail(error: unknown): void {
-    if (this.#isFailing) return
-    this.#isFailing = true
+    if (this.isFailing) return
+    this.isFailing = true
     const problem = `${this.#host} was not found: ${error instanceof Error ? error.message : String(error)}`
     this.#failed(new RingwayError('ERR_RINGWAY_LOOKUP', problem, { cause: error }))
   }
@@ -105,6 +106,11 @@ export class Names {
       const changed = (): void => this.#changed(host)
       this.#names.set(host, new Name(host, changed, error => this.#failed(host, error)))
     }
+  }
+
+  /** Whether the last look-up of a host has failed. */
+  isFailing(host: string): boolean {
+    return this.#names.get(host)?.isFailing === true
   }
 
   /** A host's addresses; undefined while none is known. */

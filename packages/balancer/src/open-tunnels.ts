@@ -52,7 +52,7 @@ export class OpenTunnels {
   /** A server went down. */
   down(server: Server): void {
     const { onDown, spread } = this.#config
-    if (onDown === 'keep') return
+    if (onDown === 'keep' || server.state !== 'down') return
     const join = this.#recalls.begin({
       leases: () => server.tunnels,
       reason: 'down',
@@ -60,8 +60,9 @@ export class OpenTunnels {
       delay: 0,
       spread,
       deadline: Infinity,
-      // In a panic it is used all the same.
-      isWanted: () => !server.isWell && !this.#around.isPanic()
+      isWanted: () => !server.isWell,
+      // It is used all the same then.
+      isPaused: () => this.#around.isPanic() || this.#isLast(server)
     })
     this.#joins.set(server, join)
   }
@@ -69,7 +70,7 @@ export class OpenTunnels {
   /** A server takes traffic: the tunnels that belong to it and are elsewhere are asked to end. */
   up(home: Server): void {
     const { rebalance, spread } = this.#config
-    if (rebalance === 'lazy') return
+    if (rebalance === 'lazy' || !home.isWell) return
     const strayed = (): ServerLease[] =>
       this.#around
         .set()
@@ -100,6 +101,11 @@ export class OpenTunnels {
   gone(server: Server): void {
     this.#joins.delete(server)
     if (!this.#around.set().servers.some(({ id }) => id === server.id)) this.#joins.delete(server.id)
+  }
+
+  /** Whether no other server is well, so that its clients have nowhere to go. */
+  #isLast(server: Server): boolean {
+    return !this.#around.set().servers.some(each => each !== server && each.isWell)
   }
 
   #homeOf({ key }: ServerLease): string | undefined {

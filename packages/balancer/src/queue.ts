@@ -26,15 +26,15 @@ interface Waiter {
  */
 export class Queue {
   readonly #options: Required<QueueOptions>
-  readonly #isUsable: (server: Server) => boolean
+  readonly #mayBeChosen: (server: Server) => boolean
   readonly #waiters = new Set<Waiter>()
   /** Servers that were full and aren't, for which not all were asked yet who wait elsewhere. */
   readonly #unasked = new WeakSet<Server>()
 
-  /** @param isUsable - whether a server may be chosen now, by somebody at least */
-  constructor(options: Required<QueueOptions>, isUsable: (server: Server) => boolean) {
+  /** @param mayBeChosen - whether a server may be chosen now by somebody who needs no place at once */
+  constructor(options: Required<QueueOptions>, mayBeChosen: (server: Server) => boolean) {
     this.#options = options
-    this.#isUsable = isUsable
+    this.#mayBeChosen = mayBeChosen
   }
 
   /** How many wait. */
@@ -114,13 +114,14 @@ export class Queue {
   turn(server: Server, wasFull = false): void {
     const all = this.#unasked.delete(server) || wasFull
     for (const waiter of this.#waiters) {
-      const isUsable = this.#isUsable(server)
-      if (isUsable && !server.hasPlace) {
+      const mayBeChosen = this.#mayBeChosen(server)
+      if (mayBeChosen && !server.hasPlace) {
         // With many who wait it takes long to ask them all, for nothing.
         if (all) this.#unasked.add(server)
         return
       }
-      if (waiter.server === server || (isUsable && (all || waiter.takesAny))) this.#chooseAgain(waiter)
+      const mayTake = mayBeChosen ? all || waiter.takesAny : waiter.takesAny && isLastWithPlace(server)
+      if (waiter.server === server || mayTake) this.#chooseAgain(waiter)
     }
   }
 
@@ -150,4 +151,9 @@ export class Queue {
       waiter.reject(error)
     }
   }
+}
+
+/** Whether it will do for somebody who takes any place. */
+function isLastWithPlace(server: Server): boolean {
+  return server.usableAsLast && server.hasPlace
 }

@@ -7,8 +7,9 @@ const TICK = 20
 interface Batch {
   readonly plan: RecallPlan
   /** Of the monotonic clock. */
-  readonly startsAt: number
+  startsAt: number
   readonly endsAt: number
+  lookedAt: number
   /** Undefined before the start. */
   leases: ServerLease[] | undefined
   /** How many were asked. */
@@ -29,6 +30,8 @@ export interface RecallPlan {
   readonly deadline: number
   /** Asked now and then: false ends it. */
   readonly isWanted: () => boolean
+  /** Asked now and then: for as long as it is true nobody is asked, and the time stands still. Default: never. */
+  readonly isPaused?: () => boolean
 }
 
 /** Ends tunnels evenly over a time, so that their clients don't all come back in the same moment. One timer for all. */
@@ -44,6 +47,7 @@ export class Recalls {
       plan,
       startsAt: now + plan.delay,
       endsAt: now + plan.deadline,
+      lookedAt: now,
       leases: undefined,
       asked: 0
     }
@@ -84,8 +88,14 @@ export class Recalls {
   }
 
   #ask(batch: Batch, now: number): void {
-    const { plan, startsAt, endsAt } = batch
+    const { plan, endsAt, lookedAt } = batch
+    batch.lookedAt = now
     if (this.#ended || !plan.isWanted()) return void this.#batches.delete(batch)
+    if (plan.isPaused?.() === true) {
+      batch.startsAt += now - lookedAt
+      return
+    }
+    const { startsAt } = batch
     if (now < startsAt) return
     const leases = (batch.leases ??= [...plan.leases()])
     const passed = (now - startsAt) / plan.spread

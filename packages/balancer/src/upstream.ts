@@ -4,6 +4,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { ConfigError, RingwayError, xxh64 } from '@ringway/core'
 
 import type { ServerAddress } from './address.ts'
+import { Afterwards } from './afterwards.ts'
 import { Budget } from './budget.ts'
 import { checkDrain, checkUpstream } from './config.ts'
 import type { UpstreamConfig } from './config.ts'
@@ -29,6 +30,9 @@ import { Place, ServerSet } from './set.ts'
 import type { UpstreamStats } from './stats.ts'
 import { Tries } from './tries.ts'
 import { settled } from './wait.ts'
+
+/** Milliseconds that a client waits for look-ups at most. */
+const LONGEST_LOOKUP = 5_000
 
 /** What {@link Upstream.acquire} may be told. */
 export interface AcquireOptions {
@@ -78,8 +82,10 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
   #draw = 0
   /** Fulfilled when the first look-ups are done; undefined then. */
   #looking: Promise<unknown> | undefined
-  /** What is to be told and asked when the change under way is done. */
-  #undone: (() => void)[] | undefined
+  /** Who waits for a look-up. */
+  #lookingUp = 0
+  /** What is to be told and asked when the change under way is done: whoever hears of it must find us whole. */
+  readonly #afterwards = new Afterwards()
   #disposal: Promise<void> | undefined
 
   /**
@@ -97,7 +103,7 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
       set: () => this.#set,
       isPanic: () => this.#panic
     })
-    this.#queue = new Queue(config.queue, server => this.#isUsable(server) || server.usableAsLast)
+    this.#queue = new Queue(config.queue, server => this.#mayBeChosen(server))
     this.#budget = config.retry.budget && new Budget(config.retry.budget)
     this.#around = this.#makeSurroundings()
     this.keyed = config.strategy.keyed !== false
@@ -214,7 +220,7 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     return {
       strategy: this.#config.strategy.name,
       keyless: this.#config.keyless.name,
-      waiting: this.#queue.waiting,
+      waiting: this.#queue.waiting + this.#lookingUp,
       ...this.#load,
       panic: this.#panic,
       servers: [...this.#set.servers, ...this.#departures.servers].map(server => server.stats())
@@ -241,27 +247,36 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
   #take(
     key: string | undefined,
     options: AcquireOptions,
-    until = Infinity
+    until = Infinity,
+    lookUntil?: number
   ): Lease | undefined | Promise<Lease | undefined> {
     const { except, signal } = options
     signal?.throwIfAborted()
     if (this.#disposal !== undefined) return undefined
-    const takeAfter = (looking: Promise<unknown>): Promise<Lease | undefined> =>
-      settled(looking, signal).then(() =>
-        performance.now() < until ? this.#take(key, options, until) : undefined
-      )
-    if (this.#looking !== undefined) return takeAfter(this.#looking)
     this.#checkLimits()
-    const server = this.#choose(key, except)
-    if (server === undefined) {
-      const looking = this.#names.first
-      return looking && takeAfter(looking)
+    const takeAfter = async (looking: Promise<unknown> | undefined): Promise<Lease | undefined> => {
+      const now = performance.now()
+      const end = lookUntil ?? now + LONGEST_LOOKUP
+      const limit = Math.min(end, until) - now
+      if (looking === undefined || limit <= 0) return undefined
+      this.#lookingUp++
+      try {
+        await settled(looking, limit, signal)
+      } finally {
+        this.#lookingUp--
+      }
+      return performance.now() < until ? this.#take(key, options, until, end) : undefined
     }
+    const isLate = lookUntil !== undefined && performance.now() >= lookUntil
+    if (this.#looking !== undefined && !isLate) return takeAfter(this.#looking)
+    const server = this.#choose(key, except)
+    if (server === undefined) return takeAfter(this.#names.first)
     const take = (chosen: Server): Lease =>
       new ServerLease(chosen, this.#tunnels.keyToKeep(key, chosen, except))
     if (server.hasPlace) return take(server)
     const choose = (withPlace: boolean): Server | undefined => this.#choose(key, except, withPlace)
-    return this.#queue.wait(server, choose, take, signal, until)
+    const waiting = this.#queue.wait(server, choose, take, signal, until)
+    return waiting.then(async lease => lease ?? takeAfter(this.#names.first))
   }
 
   /**
@@ -275,12 +290,11 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     withPlace = false
   ): Server | undefined {
     if (this.#disposal !== undefined) return undefined
-    const isLeft = (server: Server): boolean => except?.has(server) !== true
-    const isAnyUsable = this.#set.servers.some(server => isLeft(server) && this.#isUsable(server))
+    const isOpen = (server: Server): boolean =>
+      except?.has(server) !== true && (!withPlace || server.hasPlace)
+    const isAnyUsable = this.#set.servers.some(server => isOpen(server) && this.#isUsable(server))
     const isUsable = (server: Server): boolean =>
-      isLeft(server) &&
-      (isAnyUsable ? this.#isUsable(server) : server.usableAsLast) &&
-      (!withPlace || server.hasPlace)
+      isOpen(server) && (isAnyUsable ? this.#isUsable(server) : server.usableAsLast)
     if (this.#ramping.size > 0) {
       // The same keys each time, so that whoever is home stays there; the share of all grows with the ramp.
       const position = this.#set.isKeyed(key) ? xxh64(key).high / 2 ** 32 : this.#nextDraw()
@@ -295,6 +309,12 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     return free ?? this.#set.choose(key, isUsable, true)
   }
 
+  /** Whether it may be chosen by somebody who has tried no server. */
+  #mayBeChosen(server: Server): boolean {
+    if (this.#isUsable(server)) return true
+    return server.usableAsLast && !this.#set.servers.some(each => this.#isUsable(each))
+  }
+
   #isUsable(server: Server): boolean {
     return this.#panic ? server.usableInPanic : server.usable
   }
@@ -307,7 +327,7 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
 
   #checkLimits(): void {
     const { connections, handshakes } = this.#config.limits
-    const tries = this.#load.handshakes + this.#queue.waiting
+    const tries = this.#load.handshakes + this.#queue.waiting + this.#lookingUp
     if (handshakes > 0 && tries >= handshakes) {
       throw new RingwayError('ERR_RINGWAY_LIMIT', `${handshakes} handshakes are under way`)
     }
@@ -376,8 +396,11 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     const before = this.#set
     this.#set = new ServerSet(places, this.#config, before)
     this.#configs = configs
-    const undone: (() => void)[] = []
-    this.#undone = undone
+    this.#afterwards.within(() => this.#follow(before, { staying, added, located }, reason))
+  }
+
+  /** The servers that there were, and those that there are, learn of the change. */
+  #follow(before: ServerSet, { staying, added, located }: Omit<Change, 'places'>, reason: Reason): void {
     for (const server of added) this.#tell('server:added', [server, reason], { server, reason })
     for (const [server, config] of staying) {
       server.update(config)
@@ -386,7 +409,10 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     for (const [server, address] of located) server.locate(address)
     for (const server of added) {
       server.join()
-      if (server.state === 'up') this.#afterwards(() => this.#tunnels.up(server))
+      if (!server.isLocated && 'host' in server.written && this.#names.isFailing(server.written.host)) {
+        server.locate(undefined)
+      }
+      if (server.state === 'up') this.#afterwards.add(() => this.#tunnels.up(server))
     }
     const gone = before.servers.filter(server => !staying.has(server))
     for (const server of gone) {
@@ -399,13 +425,15 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     this.#followProbes()
     this.#checkPanic()
     this.#queue.turnAll()
-    this.#undone = undefined
-    for (const act of undone) act()
   }
 
+  /** Looks up the names that are listed, and those of servers that may be listed again before they are empty. */
   #followNames(): void {
-    const hosts = this.#configs.flatMap(({ address }) => ('host' in address ? [address.host] : []))
-    this.#names.follow(new Set(hosts))
+    const written = [
+      ...this.#configs.map(({ address }) => address),
+      ...this.#departures.servers.map(server => server.written)
+    ]
+    this.#names.follow(new Set(written.flatMap(address => ('host' in address ? [address.host] : []))))
   }
 
   #lookedUp(): void {
@@ -438,25 +466,28 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
   }
 
   #freed(server: Server): void {
-    if (this.#undone === undefined) {
-      this.#queue.turn(server, server.wasFull)
-    }
+    const { isWithin } = this.#afterwards
+    // A trial that is over lets the next one through, whoever that is.
+    if (!isWithin) this.#queue.turn(server, server.wasFull || server.state === 'probation')
     if (server.load > 0 || !this.#departures.emptied(server)) return
     this.#tunnels.gone(server)
     server.emptied()
+    if (!isWithin) this.#followNames()
   }
 
   #moved(server: Server, from: ServerState, to: ServerState, reason: Reason): void {
     if (this.#disposal !== undefined) return
-    if (this.#undone === undefined) {
+    const { isWithin } = this.#afterwards
+    this.#afterwards.within(() => {
+      this.#tell(`server:${to}`, [server, reason], { server, from, to, reason })
+      if (server.isWell) this.#tunnels.well(server)
+      if (to === 'down') this.#afterwards.add(() => this.#tunnels.down(server))
+      if (to === 'up') this.#afterwards.add(() => this.#tunnels.up(server))
+      if (isWithin) return
       this.#checkPanic()
       // Whoever waits must look elsewhere, or may look here.
       this.#queue.turnAll(this.#isUsable(server) ? undefined : server)
-    }
-    if (server.isWell) this.#tunnels.well(server)
-    if (to === 'down') this.#afterwards(() => this.#tunnels.down(server))
-    if (to === 'up') this.#afterwards(() => this.#tunnels.up(server))
-    this.#tell(`server:${to}`, [server, reason], { server, from, to, reason })
+    })
   }
 
   #checkPanic(): void {
@@ -475,13 +506,7 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
   }
 
   #tell<Name extends keyof UpstreamEvents>(name: Name, args: UpstreamEvents[Name], message: object): void {
-    this.#afterwards(() => this.#emit(name, args, message))
-  }
-
-  /** Whoever is told or asked may call us in turn, which must find us whole. */
-  #afterwards(act: () => void): void {
-    if (this.#undone === undefined) act()
-    else this.#undone.push(act)
+    this.#afterwards.add(() => this.#emit(name, args, message))
   }
 
   #emit<Name extends keyof UpstreamEvents>(name: Name, args: UpstreamEvents[Name], message: object): void {

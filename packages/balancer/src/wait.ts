@@ -9,20 +9,28 @@ export function jittered(milliseconds: number, least: number, most: number): num
 /**
  * Waits for a promise that never rejects.
  *
+ * @param limit - milliseconds, after which it isn't waited for any longer
  * @param signal - ends the wait: it rejects with the signal's reason
  */
-export async function settled(promise: Promise<unknown>, signal: AbortSignal | undefined): Promise<void> {
-  if (signal === undefined) return void (await promise)
+export async function settled(
+  promise: Promise<unknown>,
+  limit: number,
+  signal: AbortSignal | undefined
+): Promise<void> {
   let abort!: () => void
-  const aborted = new Promise<never>((_, reject) => {
+  let timer: NodeJS.Timeout | undefined
+  const ended = new Promise<void>((resolve, reject) => {
+    timer = setTimeout(resolve, limit)
+    timer.unref()
     // A signal may be aborted with any reason, as `throwIfAborted` throws it.
     // oxlint-disable-next-line typescript/prefer-promise-reject-errors
-    abort = () => reject(signal.reason)
+    abort = () => reject(signal!.reason)
   })
-  signal.addEventListener('abort', abort)
+  signal?.addEventListener('abort', abort)
   try {
-    await Promise.race([promise, aborted])
+    await Promise.race([promise, ended])
   } finally {
-    signal.removeEventListener('abort', abort)
+    clearTimeout(timer)
+    signal?.removeEventListener('abort', abort)
   }
 }

@@ -261,6 +261,49 @@ test('where nobody else is left, a server that is out by failures alone is tried
   assert.equal(await set.acquire('x', { except: new Set([a]) }), undefined)
 })
 
+test('who has waited for long is tried on a server that is out by failures, rather than on none', async t => {
+  const time = clock(t)
+  const set = upstream(t, {
+    servers: ['a:80', 'b:80'],
+    pendingHandshakes: 1,
+    queue: { timeout: 1000 },
+    failTimeout: 60_000
+  })
+  const [a, b] = set.servers as [UpstreamServer, UpstreamServer]
+  await tryOn(set, 'b:80', 'failed')
+  const hanging = await acquired(set, 'x')
+  assert.equal(hanging.server, a)
+  const waiting = set.acquire('x')
+  time.advance(500)
+  assert.equal((await waiting)?.server, b)
+})
+
+test('nobody waits for a server whose one trial is taken while another one has a place', async t => {
+  const time = clock(t)
+  const set = upstream(t, { servers: ['a:80', 'b:80'], pendingHandshakes: 1, failTimeout: 100 })
+  const [a, b] = set.servers as [UpstreamServer, UpstreamServer]
+  const key = keys.find(each => set.order(each)[0] === a)!
+  const held = await acquired(set, key)
+  await tryOn(set, 'b:80', 'failed')
+  time.advance(100)
+  // Two wait for a; when its place is free again one of them takes it, the other goes on waiting for it.
+  const waiting = [set.acquire(key), set.acquire(key)]
+  const trial = await acquired(set, key, [a])
+  trial.settle('ok')
+  assert.deepEqual([a.state, b.state], ['up', 'up'])
+  held.settle('failed')
+  assert.equal(a.state, 'down')
+  assert.equal((await waiting[0])!.server, b)
+  time.advance(100)
+  assert.equal(a.state, 'probation')
+  const second = (await waiting[1])!
+  assert.equal(second.server, a, 'the trial')
+  const third = set.acquire(key)
+  assert.equal(set.stats().waiting, 1, 'b is full, and a has its trial')
+  second.settle('cancelled')
+  assert.equal((await third)!.server, a, 'the next trial, though it waited for b')
+})
+
 test('of many clients whose server fails while the other one is on trial, each gets its try', async t => {
   const time = clock(t)
   const set = upstream(t, { servers: ['a:80', 'b:80'], failTimeout: 100 })

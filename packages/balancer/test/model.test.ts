@@ -341,9 +341,10 @@ class Run {
     const isLeft = (each: ModelServer): boolean => !this.#isIn(each, except)
     const isHealthy = (each: ModelServer): boolean =>
       panic ? !each.listed.down && !each.isFull : each.usable
-    const isAnyHealthy = this.#inSet().some(each => isLeft(each) && isHealthy(each))
+    const isOpen = (each: ModelServer): boolean => isLeft(each) && (!withPlace || each.hasPlace)
+    const isAnyHealthy = this.#inSet().some(each => isOpen(each) && isHealthy(each))
     const isUsable = (each: ModelServer): boolean =>
-      isLeft(each) && (isAnyHealthy ? isHealthy(each) : each.usableAsLast) && (!withPlace || each.hasPlace)
+      isOpen(each) && (isAnyHealthy ? isHealthy(each) : each.usableAsLast)
     if (!this.#keyed || key === undefined) return this.#inSet().find(isUsable)
     const order = this.upstream.order(key).map(server => this.#models.get(server)!)
     const usable = order.filter(isUsable)

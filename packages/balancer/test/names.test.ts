@@ -249,7 +249,7 @@ test('where nobody else is usable, the look-up of a name that joins later is wai
     answer = resolve
   })
   const set = upstream(t, { servers: ['sre1.test:80'] })
-  await acquired(set, 'x')
+  ;(await acquired(set, 'x')).settle('ok')
   void set.setServers(['slow.test:80'])
   const waiting = set.acquire('x')
   await settle()
@@ -262,20 +262,98 @@ test('where nobody else is usable, the look-up of a name that joins later is wai
   assert.equal(hostOf((await waiting)!.server), '10.0.0.3')
   assert.equal(hostOf((await other)!.server), '10.0.0.3')
   assert.equal(asked.filter(name => name === 'slow.test').length, 1)
-  // Not longer than a look-up may take.
-  names['never.test'] = new Promise(() => {})
-  void set.setServers(['never.test:80'])
+  // Not longer than a look-up may take, however many names come one after the other.
+  const silent = async (name: string): Promise<void> => {
+    names[name] = new Promise(() => {})
+    void set.setServers([`${name}:80`])
+    await settle()
+  }
+  await silent('never.test')
   const vain = set.acquire('x')
   await settle()
-  time.advance(5000)
+  assert.equal(set.stats().waiting, 1)
+  time.advance(4000)
+  await silent('nowhere.test')
+  time.advance(1000)
   assert.equal(await vain, undefined)
+  assert.equal(set.stats().waiting, 0)
+})
+
+test('who waits for a look-up counts for the limits, and no longer than retry.total', async t => {
+  const time = clock(t)
+  const { names } = resolver(t, {})
+  names['mute.test'] = new Promise(() => {})
+  const limits = { handshakes: 2 }
+  const set = upstream(t, { servers: ['10.0.0.9:80'], limits, retry: { total: 300 }, maxFails: 0 })
+  const tries = set.tries('x')
+  ;(await tries.next())!.settle('failed')
+  void set.setServers(['mute.test:80'])
+  const again = tries.next()
+  const other = set.acquire('x')
+  await settle()
+  await assert.rejects(set.acquire('x'), { code: 'ERR_RINGWAY_LIMIT' })
+  time.advance(300)
+  assert.equal(await again, undefined)
+  time.advance(4700)
+  assert.equal(await other, undefined)
+})
+
+test('who waits for a place when the set becomes a name that is looked up yet waits for that', async t => {
+  clock(t)
+  const { names } = resolver(t, {})
+  let answer!: (found: string[]) => void
+  names['late.test'] = new Promise(resolve => {
+    answer = resolve
+  })
+  const set = upstream(t, { servers: ['10.0.0.9:80'], pendingHandshakes: 1 })
+  const held = await acquired(set, 'x')
+  const waiting = set.acquire('x')
+  await settle()
+  void set.setServers(['late.test:80'])
+  await settle()
+  answer(['10.0.0.3'])
+  assert.equal(hostOf((await waiting)!.server), '10.0.0.3')
+  held.settle('ok')
+})
+
+test('a name that is listed again while its servers are drained is the same servers', async t => {
+  const time = clock(t)
+  const { names } = resolver(t, { 'sre1.test': ['10.0.0.1'] })
+  const set = upstream(t, { servers: ['sre1.test:80', '10.0.0.9:80'] })
+  const { server } = await acquired(set, 'x', set.servers.slice(1))
+  const cut: boolean[] = []
+  const held = await acquired(set, 'x', set.servers.slice(1))
+  held.opened(recall => cut.push(recall.cut))
+  void set.drain('sre1.test:80', { spread: 1000, deadline: 1000 })
+  assert.equal(server.state, 'draining')
+  names['sre1.test'] = new Error('ENOTFOUND')
+  void set.setServers(['sre1.test:80', '10.0.0.9:80'])
+  assert.equal(set.servers[0], server)
+  assert.equal(server.state, 'up')
+  time.advance(60_000)
+  await settle()
+  assert.deepEqual([set.servers[0], server.state, cut], [server, 'up', [false]])
+})
+
+test('a server that is added for a name whose look-ups fail has no address', async t => {
+  const time = clock(t)
+  resolver(t, {})
+  const set = upstream(t, { servers: ['absent.test:1', '10.0.0.9:80'] })
+  await acquired(set, 'x')
+  void set.setServers(['absent.test:1', 'absent.test:5', '10.0.0.9:80'])
+  time.advance(5000)
+  await settle()
+  assert.deepEqual(
+    set.servers.map(({ state }) => state),
+    ['down', 'down', 'up']
+  )
 })
 
 test('a name that joins by setServers is looked up then, and one that goes is not any more', async t => {
   const time = clock(t)
   const { names, asked } = resolver(t, { 'sre1.test': ['10.0.0.1'], 'sre2.test': ['10.0.0.2'] })
   const set = upstream(t, { servers: ['sre1.test:80'] })
-  await acquired(set, 'x')
+  ;(await acquired(set, 'x')).settle('ok')
   void set.setServers(['sre2.test:80', '10.0.0.9:80'])
   // It isn't waited for: its keys are with the others for that moment.
   assert.equal((await acquired(set, 'x')).server.id, '10.0.0.9:80')

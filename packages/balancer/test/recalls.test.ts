@@ -203,6 +203,68 @@ for (const [what, act] of [
   })
 }
 
+test('each server tells its events in their order, also where a listener changes the set', async t => {
+  clock(t)
+  const set = upstream(t, { servers })
+  const list = moves(set)
+  const [one, two, three] = set.servers as [Server, Server, Server]
+  const held = [await acquired(set, 'x', [two, three]), await acquired(set, 'x', [one, three])]
+  set.once('server:draining', () => void set.setServers(located(servers)))
+  void set.setServers(located(['c:80']))
+  assert.deepEqual(set.servers, [one, two, three])
+  assert.deepEqual(list, [
+    'draining a:80 operator',
+    'draining b:80 operator',
+    'up a:80 operator',
+    'up b:80 operator'
+  ])
+  for (const lease of held) lease.settle('ok')
+})
+
+test("a server's going down is told before its tunnels are asked", async t => {
+  clock(t)
+  const set = upstream(t, { servers, onDown: 'close', spread: 0 })
+  const list: string[] = moves(set)
+  const lease = await acquired(set, 'x', set.servers.slice(1))
+  lease.opened(() => {
+    list.push('asked')
+    lease.settle('ok')
+    void set.drain('a:80', { spread: 0 })
+  })
+  await tryOn(set, 'a:80', 'failed')
+  assert.deepEqual(list, ['down a:80 failures', 'asked', 'draining a:80 operator', 'removed a:80 drained'])
+})
+
+test("onDown: 'close' asks nobody while there is nowhere to go: the time stands still", async t => {
+  const { set, time, on } = await scene(t, {
+    onDown: 'close',
+    spread: 1000,
+    panic: 0.5,
+    failTimeout: 100_000
+  })
+  const theirs = on('a:80')
+  const asked = (): number => theirs.filter(each => each.asked.length > 0).length
+  await tryOn(set, 'b:80', 'failed')
+  await tryOn(set, 'a:80', 'failed')
+  assert.equal(set.stats().panic, true)
+  time.advance(5000)
+  assert.ok(asked() <= 1, 'in a panic it is used')
+  const many = ['a:80', 'b:80', 'c:80', 'd:80', 'e:80', 'f:80', 'g:80']
+  void set.setServers(located(many))
+  assert.equal(set.stats().panic, false)
+  time.advance(500)
+  const half = asked()
+  assert.ok(half > 1 && half < theirs.length, `${half} of ${theirs.length}`)
+  void set.setServers(located(many.map(id => ({ id, host: id[0]!, port: 80, down: id !== 'a:80' }))))
+  time.advance(5000)
+  assert.ok(asked() <= half + 1, 'no other one is well')
+  void set.setServers(located(many))
+  time.advance(250)
+  assert.ok(asked() < theirs.length, 'evenly again')
+  time.advance(500)
+  assert.equal(asked(), theirs.length)
+})
+
 test('a strategy that fails later harms no tunnel that opens', async t => {
   clock(t)
   const plain = ketama()

@@ -156,8 +156,8 @@ export class ModelServer {
     this.#failedInARow = 0
     if (this.ejected) this.#wellSince = Math.max(this.#wellSince, this.#now())
     const probesDecide = this.#out?.until === Infinity
-    const isOld = this.ejected && attempt.began < this.#outs
-    if (this.#out !== undefined && !probesDecide && !isOld) this.#back()
+    const isOld = (this.ejected || probesDecide) && attempt.began < this.#outs
+    if (this.#out !== undefined && !isOld) this.#back()
     this.look()
   }
 
