@@ -37,11 +37,15 @@ export class ConfigError extends RingwayError {
 const EXHAUSTED: ReadonlySet<unknown> = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM'])
 
 /**
- * Whether an error says that there are no file descriptors or buffers left here: then no connection can be made to
- * anybody, and no server is to blame.
+ * Whether an error, or the one behind it, says that there are no file descriptors or buffers left here: then no connection
+ * can be made to anybody, and no server is to blame.
  *
  * @param error - whatever was thrown
  */
 export function isExhausted(error: unknown): boolean {
-  return error instanceof Error && EXHAUSTED.has((error as NodeJS.ErrnoException).code)
+  if (!(error instanceof Error)) return false
+  const { code, cause } = error as NodeJS.ErrnoException
+  return (
+    EXHAUSTED.has(code) || (cause instanceof Error && EXHAUSTED.has((cause as NodeJS.ErrnoException).code))
+  )
 }

@@ -7,7 +7,10 @@ import { createGateway } from '../../src/index.ts'
 
 const log = { info() {}, warn() {}, error() {} }
 const gateway = createGateway({ ...(JSON.parse(process.argv[2]!) as GatewayOptions), log })
-gateway.on('server:down', (server, reason) => process.send!(`${server.id} down: ${reason}`))
+gateway.on('server:down', ({ id }, reason) => {
+  const probe = gateway.stats().upstream.servers.find(server => server.id === id)?.probe
+  process.send!(`${id} down: ${reason} ${JSON.stringify(probe)}`)
+})
 const server = createServer()
 gateway.attach(server)
 server.listen(0, '127.0.0.1', () => process.send!((server.address() as AddressInfo).port))
