@@ -60,7 +60,7 @@ export class OpenTunnels {
       delay: 0,
       spread,
       deadline: Infinity,
-      isWanted: () => !server.isWell,
+      isWanted: () => !server.isWell && server.state !== 'removed',
       // It is used all the same then.
       isPaused: () => this.#around.isPanic() || this.#isLast(server)
     })
