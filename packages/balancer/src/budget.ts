@@ -21,16 +21,15 @@ export class Budget {
     this.#counts.add(1, 0)
   }
 
-  /** Takes one repetition, if there is one left. */
-  take(): boolean {
+  /** Takes one repetition, if there is one left; gives what {@link Budget.giveBack} wants to know. */
+  take(): number | undefined {
     const { all, marked } = this.#counts.sum()
     const isLeft = marked < all * this.#options.share + this.#options.floor * WINDOW
-    if (isLeft) this.#counts.add(0, 1)
-    return isLeft
+    return isLeft ? this.#counts.add(0, 1) : undefined
   }
 
   /** What was taken wasn't needed. */
-  giveBack(): void {
-    this.#counts.add(0, -1)
+  giveBack(taken: number): void {
+    this.#counts.unmark(taken)
   }
 }

@@ -12,13 +12,20 @@ export class Counts {
     this.#length = window / PARTS
   }
 
-  /** Counts now. */
-  add(all: number, marked: number): void {
+  /** Counts now; gives the part that it was counted in. */
+  add(all: number, marked: number): number {
     const part = Math.floor(performance.now() / this.#length)
     const now = this.#parts[part % PARTS]!
     if (now.part !== part) Object.assign(now, { part, all: 0, marked: 0 })
     now.all += all
     now.marked += marked
+    return part
+  }
+
+  /** Takes a mark back that was counted in this part, unless it doesn't count any more. */
+  unmark(part: number): void {
+    const then = this.#parts[part % PARTS]!
+    if (then.part === part) then.marked--
   }
 
   /** What counts now. */

@@ -1,6 +1,6 @@
 import type { ServerLease } from './lease.ts'
 import type { DrainOptions } from './options.ts'
-import type { Recalls } from './recalls.ts'
+import type { Join, RecallPlan, Recalls } from './recalls.ts'
 import type { Server } from './server.ts'
 
 /** A server that left the set and isn't empty yet. */
@@ -9,7 +9,7 @@ interface Departure {
   readonly gone: Promise<void>
   readonly resolve: () => void
   /** Asks one more tunnel to end; undefined while none is asked. */
-  join: ((lease: ServerLease) => void) | undefined
+  join: Join | undefined
   /** When what is left is cut off, of the monotonic clock; undefined while none is asked. */
   endsAt: number | undefined
 }
@@ -52,12 +52,15 @@ export class Departures {
       const endsAt = performance.now() + options.deadline
       if (departure === undefined || endsAt >= (departure.endsAt ?? Infinity)) continue
       departure.endsAt = endsAt
-      departure.join = this.#recalls.begin({
+      const plan: RecallPlan = {
         ...options,
         reason: 'drain',
         delay: 0,
         leases: () => server.tunnels,
         isWanted: () => this.#departures.get(server) === departure && departure.endsAt === endsAt
+      }
+      this.#recalls.begin(plan, join => {
+        departure.join = join
       })
     }
     await Promise.all(servers.map(async server => this.#departures.get(server)?.gone))

@@ -1,6 +1,6 @@
 import type { UpstreamConfig } from './config.ts'
 import type { ServerLease } from './lease.ts'
-import type { Recalls } from './recalls.ts'
+import type { Join, RecallPlan, Recalls } from './recalls.ts'
 import type { Server, UpstreamServer } from './server.ts'
 import type { ServerSet } from './set.ts'
 
@@ -16,7 +16,7 @@ export class OpenTunnels {
   readonly #recalls: Recalls
   readonly #around: Surroundings
   /** What asks one more tunnel to end: of a server that was down, and of those that belong to an id, last. */
-  readonly #joins = new Map<Server | string, (lease: ServerLease) => void>()
+  readonly #joins = new Map<Server | string, Join>()
 
   constructor(
     config: Pick<UpstreamConfig, 'onDown' | 'rebalance' | 'spread'>,
@@ -53,7 +53,7 @@ export class OpenTunnels {
   down(server: Server): void {
     const { onDown, spread } = this.#config
     if (onDown === 'keep' || server.state !== 'down') return
-    const join = this.#recalls.begin({
+    const plan: RecallPlan = {
       leases: () => server.tunnels,
       reason: 'down',
       code: 1012,
@@ -63,8 +63,8 @@ export class OpenTunnels {
       isWanted: () => !server.isWell && server.state !== 'removed',
       // It is used all the same then.
       isPaused: () => this.#around.isPanic() || this.#isLast(server)
-    })
-    this.#joins.set(server, join)
+    }
+    this.#recalls.begin(plan, join => this.#joins.set(server, join))
   }
 
   /** A server takes traffic: the tunnels that belong to it and are elsewhere are asked to end. */
@@ -77,7 +77,7 @@ export class OpenTunnels {
         .servers.filter(({ id }) => id !== home.id)
         .flatMap(({ tunnels }) => [...tunnels].filter(lease => this.#homeOf(lease) === home.id))
     const startsAt = performance.now() + home.slowStart
-    const join = this.#recalls.begin({
+    const plan: RecallPlan = {
       leases: strayed,
       reason: 'rebalance',
       code: 1012,
@@ -85,10 +85,12 @@ export class OpenTunnels {
       spread,
       deadline: Infinity,
       isWanted: () => home.isWell
-    })
-    // Who chose later went elsewhere for other reasons.
-    this.#joins.set(home.id, lease => {
-      if (lease.since <= startsAt) join(lease)
+    }
+    this.#recalls.begin(plan, join => {
+      // Who chose later went elsewhere for other reasons.
+      this.#joins.set(home.id, lease => {
+        if (lease.since <= startsAt) join(lease)
+      })
     })
   }
 

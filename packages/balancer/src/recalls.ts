@@ -34,14 +34,21 @@ export interface RecallPlan {
   readonly isPaused?: () => boolean
 }
 
+/** Asks one more tunnel to end. */
+export type Join = (lease: ServerLease) => void
+
 /** Ends tunnels evenly over a time, so that their clients don't all come back in the same moment. One timer for all. */
 export class Recalls {
   readonly #batches = new Set<Batch>()
   #timer: NodeJS.Timeout | undefined
   #ended = false
 
-  /** Asks tunnels to end, the first at once if there is no delay. Gives a function that adds one more. */
-  begin(plan: RecallPlan): (lease: ServerLease) => void {
+  /**
+   * Asks tunnels to end, the first at once if there is no delay.
+   *
+   * @param hold - given a function that adds one more, before the first is asked: whoever is may begin others
+   */
+  begin(plan: RecallPlan, hold: (join: Join) => void): void {
     const now = performance.now()
     const batch: Batch = {
       plan,
@@ -60,12 +67,12 @@ export class Recalls {
       this.#timer.unref()
     }
     follow()
-    this.#ask(batch, now)
-    return lease => {
+    hold(lease => {
       if (!plan.isWanted()) return
       batch.leases?.push(lease)
       follow()
-    }
+    })
+    this.#ask(batch, now)
   }
 
   /** Asks nobody any more. */
@@ -90,7 +97,9 @@ export class Recalls {
   #ask(batch: Batch, now: number): void {
     const { plan, endsAt, lookedAt } = batch
     batch.lookedAt = now
-    if (this.#ended || !plan.isWanted()) return void this.#batches.delete(batch)
+    // Asked before each tunnel, since whoever is asked to end may change what we are doing.
+    const isOver = (): boolean => this.#ended || !plan.isWanted()
+    if (isOver()) return void this.#batches.delete(batch)
     if (plan.isPaused?.() === true) {
       batch.startsAt += now - lookedAt
       return
@@ -100,8 +109,11 @@ export class Recalls {
     const leases = (batch.leases ??= [...plan.leases()])
     const passed = (now - startsAt) / plan.spread
     const due = passed < 1 ? Math.floor(passed * leases.length) + 1 : leases.length
-    while (batch.asked < Math.min(due, leases.length)) recall(leases[batch.asked++]!, plan, false)
-    if (now >= endsAt) for (const lease of leases) recall(lease, plan, true)
+    while (batch.asked < Math.min(due, leases.length) && !isOver())
+      recall(leases[batch.asked++]!, plan, false)
+    if (now >= endsAt) {
+      for (const lease of leases) if (!isOver()) recall(lease, plan, true)
+    }
     const isDone = now >= endsAt || (endsAt === Infinity && batch.asked === leases.length)
     if (!isDone) return
     this.#batches.delete(batch)

@@ -41,12 +41,14 @@ export class Tries {
     if (isFirst) this.#budget?.requested()
     else if (this.#tried.size >= tries || performance.now() >= this.#deadline) return undefined
     // Counted before the wait for a place, or all who wait would be allowed by what was left for one.
-    else if (sent && this.#budget?.take() === false) return undefined
+    const budget = sent && !isFirst ? this.#budget : undefined
+    const taken = budget?.take()
+    if (budget !== undefined && taken === undefined) return undefined
     let lease: Lease | undefined
     try {
       lease = await this.#acquire(this.#tried, this.#deadline)
     } finally {
-      if (sent && !isFirst && lease === undefined) this.#budget?.giveBack()
+      if (taken !== undefined && lease === undefined) budget?.giveBack(taken)
     }
     if (lease === undefined) return undefined
     if (isFirst && total > 0) this.#deadline = performance.now() + total

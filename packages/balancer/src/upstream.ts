@@ -82,8 +82,10 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
   #draw = 0
   /** Fulfilled when the first look-ups are done; undefined then. */
   #looking: Promise<unknown> | undefined
-  /** Who waits for a look-up. */
-  #lookingUp = 0
+  /** Those who wait for a look-up: what wakes each of them. */
+  readonly #lookingUp = new Set<() => void>()
+  /** Whether a strategy is building its tables. */
+  #isBuilding = false
   /** What is to be told and asked when the change under way is done: whoever hears of it must find us whole. */
   readonly #afterwards = new Afterwards()
   #disposal: Promise<void> | undefined
@@ -133,8 +135,8 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
    * its weight and limits are now; one with another address or TLS is another server. Keys move only as the strategy
    * needs. A server that isn't listed any more takes nothing new, and is removed when its last tunnel has ended.
    *
-   * @param servers - as in the options; a bad one throws a `ConfigError` that names it, or a strategy throws, and nothing
-   *   is changed
+   * @param servers - as in the options; a bad one throws a `ConfigError` that names it, or a strategy throws
+   *   (`ERR_RINGWAY_STRATEGY` when it calls this itself while it builds its tables), and nothing is changed
    * @param drain - how the tunnels of servers end that aren't listed any more, by this call or an earlier one; `{}` takes
    *   the defaults. Default: they stay until they end by themselves
    * @returns with `drain` fulfilled when nothing of those servers is left, or they are listed again; else at once
@@ -220,7 +222,7 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     return {
       strategy: this.#config.strategy.name,
       keyless: this.#config.keyless.name,
-      waiting: this.#queue.waiting + this.#lookingUp,
+      waiting: this.#queue.waiting + this.#lookingUp.size,
       ...this.#load,
       panic: this.#panic,
       servers: [...this.#set.servers, ...this.#departures.servers].map(server => server.stats())
@@ -259,11 +261,15 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
       const end = lookUntil ?? now + LONGEST_LOOKUP
       const limit = Math.min(end, until) - now
       if (looking === undefined || limit <= 0) return undefined
-      this.#lookingUp++
+      let wake!: () => void
+      const woken = new Promise<void>(resolve => {
+        wake = resolve
+      })
+      this.#lookingUp.add(wake)
       try {
-        await settled(looking, limit, signal)
+        await settled(Promise.race([looking, woken]), limit, signal)
       } finally {
-        this.#lookingUp--
+        this.#lookingUp.delete(wake)
       }
       return performance.now() < until ? this.#take(key, options, until, end) : undefined
     }
@@ -327,7 +333,7 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
 
   #checkLimits(): void {
     const { connections, handshakes } = this.#config.limits
-    const tries = this.#load.handshakes + this.#queue.waiting + this.#lookingUp
+    const tries = this.#load.handshakes + this.#queue.waiting + this.#lookingUp.size
     if (handshakes > 0 && tries >= handshakes) {
       throw new RingwayError('ERR_RINGWAY_LIMIT', `${handshakes} handshakes are under way`)
     }
@@ -392,9 +398,20 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
 
   /** Puts another set in the place of this one, or throws and changes nothing. */
   #change(configs: readonly ServerConfig[], reason: Reason): void {
+    if (this.#isBuilding) {
+      const problem = 'changes the set of servers while it builds its tables'
+      throw new RingwayError('ERR_RINGWAY_STRATEGY', `strategy ${this.#config.strategy.name} ${problem}`)
+    }
     const { places, staying, added, located } = this.#plan(configs, true)
     const before = this.#set
-    this.#set = new ServerSet(places, this.#config, before)
+    this.#isBuilding = true
+    try {
+      this.#set = new ServerSet(places, this.#config, before)
+    } finally {
+      this.#isBuilding = false
+    }
+    // It may have been a strategy that disposed of us.
+    if (this.#disposal !== undefined) return
     this.#configs = configs
     this.#afterwards.within(() => this.#follow(before, { staying, added, located }, reason))
   }
@@ -424,7 +441,7 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     this.#followNames()
     this.#followProbes()
     this.#checkPanic()
-    this.#queue.turnAll()
+    this.#turnAll()
   }
 
   /** Looks up the names that are listed, and those of servers that may be listed again before they are empty. */
@@ -468,7 +485,10 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
   #freed(server: Server): void {
     const { isWithin } = this.#afterwards
     // A trial that is over lets the next one through, whoever that is.
-    if (!isWithin) this.#queue.turn(server, server.wasFull || server.state === 'probation')
+    if (!isWithin) {
+      this.#queue.turn(server, server.wasFull || server.state === 'probation')
+      if (this.#lookingUp.size > 0 && this.#mayBeChosen(server)) this.#wake()
+    }
     if (server.load > 0 || !this.#departures.emptied(server)) return
     this.#tunnels.gone(server)
     server.emptied()
@@ -486,8 +506,20 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
       if (isWithin) return
       this.#checkPanic()
       // Whoever waits must look elsewhere, or may look here.
-      this.#queue.turnAll(this.#isUsable(server) ? undefined : server)
+      if (this.#isUsable(server)) this.#turnAll()
+      else this.#queue.turnAll(server)
     })
+  }
+
+  /** Whoever waits, for whatever, looks for a server again. */
+  #turnAll(): void {
+    this.#queue.turnAll()
+    this.#wake()
+  }
+
+  /** Those who wait for a look-up as there was no server for them look again. */
+  #wake(): void {
+    for (const wake of this.#lookingUp) wake()
   }
 
   #checkPanic(): void {
@@ -501,7 +533,7 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     const isPanic = !hasBackup && judged.length > 0 && well / judged.length < panic
     if (isPanic === this.#panic) return
     this.#panic = isPanic
-    this.#queue.turnAll()
+    this.#turnAll()
     this.#tell(isPanic ? 'panic:start' : 'panic:end', [], {})
   }
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
 
 import type { Lease, UpstreamServer } from '../src/index.ts'
 import { acquired, clock, located, tryOn, upstream } from './support/upstream.ts'
@@ -229,6 +230,38 @@ test('a repetition that comes to nothing costs no budget', async t => {
   const repeated = await tries.next(true)
   assert.ok(repeated !== undefined)
   repeated.settle('cancelled')
+})
+
+test('a repetition that is given back when it no longer counts makes the budget no larger', async t => {
+  const time = clock(t)
+  const retry = { budget: { share: 0, floor: 1 } }
+  const queue = { timeout: 11_000 }
+  const set = upstream(t, { servers: ['a:80', 'b:80'], maxFails: 0, pendingHandshakes: 1, queue, retry })
+  const repeats = async (times: number): Promise<number> => {
+    let granted = 0
+    for (let i = 0; i < times; i++) {
+      const tries = set.tries('x')
+      ;(await tries.next())!.settle('failed')
+      const lease = await tries.next(true)
+      lease?.settle('failed')
+      if (lease !== undefined) granted++
+    }
+    return granted
+  }
+  const first = set.tries('x')
+  ;(await first.next())!.settle('failed')
+  const held = (await first.next())!
+  const waiting = Array.from({ length: 10 }, async () => {
+    const tries = set.tries('x')
+    ;(await tries.next())!.settle('failed')
+    await assert.rejects(tries.next(true), { code: 'ERR_RINGWAY_QUEUE_TIMEOUT' })
+  })
+  for (let i = 0; i < 30; i++) await turn()
+  assert.equal(set.stats().waiting, 10)
+  time.advance(11_000)
+  await Promise.all(waiting)
+  held.settle('ok')
+  assert.equal(await repeats(30), 10)
 })
 
 test('where nobody else is left, a server that is out by failures alone is tried', async t => {

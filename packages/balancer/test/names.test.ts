@@ -298,6 +298,52 @@ test('who waits for a look-up counts for the limits, and no longer than retry.to
   assert.equal(await other, undefined)
 })
 
+test('who waits for a look-up is given another server as soon as one is usable', async t => {
+  const time = clock(t)
+  const { names } = resolver(t, {})
+  names['mute.test'] = new Promise(() => {})
+  let answer!: (found: string[]) => void
+  names['late.test'] = new Promise(resolve => {
+    answer = resolve
+  })
+  const only = { id: 'a', host: '10.0.0.9', port: 80, maxConnections: 1 }
+  const set = upstream(t, { servers: [only], health: { type: 'tcp', interval: 60_000 }, slowStart: 0 })
+  const given: string[] = []
+  const wait = async (): Promise<void> => {
+    const before = given.length
+    void set.acquire('x').then(lease => given.push(lease === undefined ? '-' : hostOf(lease.server)))
+    await settle()
+    assert.equal(given.length, before)
+  }
+  // One that was full.
+  const held = await acquired(set, 'x')
+  void set.setServers([only, 'mute.test:80'])
+  await wait()
+  held.settle('ok')
+  await settle()
+  assert.deepEqual(given, ['10.0.0.9'])
+  // A name that is found, while another one isn't.
+  void set.setServers([only, 'mute.test:80', 'late.test:80'])
+  await wait()
+  answer(['10.0.0.3'])
+  await settle()
+  assert.deepEqual(given, ['10.0.0.9', '10.0.0.3'])
+  // A server that joins.
+  void set.setServers([only, { id: 'l', host: 'mute.test', port: 81 }])
+  await wait()
+  void set.setServers([only, 'mute.test:80', '10.0.0.4:80'])
+  await settle()
+  assert.deepEqual(given, ['10.0.0.9', '10.0.0.3', '10.0.0.4'])
+  assert.equal(set.stats().waiting, 0)
+  // One that is back.
+  void set.setServers([{ ...only, down: true }, 'mute.test:80'])
+  await wait()
+  void set.setServers([{ ...only, maxConnections: 2 }, 'mute.test:80'])
+  await settle()
+  assert.deepEqual(given, ['10.0.0.9', '10.0.0.3', '10.0.0.4', '10.0.0.9'])
+  time.advance(5000)
+})
+
 test('who waits for a place when the set becomes a name that is looked up yet waits for that', async t => {
   clock(t)
   const { names } = resolver(t, {})

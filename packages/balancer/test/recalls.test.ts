@@ -265,6 +265,62 @@ test("onDown: 'close' asks nobody while there is nowhere to go: the time stands 
   assert.equal(asked(), theirs.length)
 })
 
+test('whoever is asked to end may drain its server sooner, which then holds for what opens later', async t => {
+  const { set, time, on } = await scene(t, {}, false)
+  const [one, ...others] = on('a:80')
+  const late = await acquired(set, one!.key)
+  one!.lease.settle('ok')
+  const another = await acquired(set, one!.key)
+  let done: Promise<void> | undefined
+  another.opened(recall => {
+    done ??= set.drain('a:80', { spread: 0, deadline: 100 })
+    if (recall.cut) another.settle('ok')
+  })
+  // It is the last one to be asked, so that the first drain is under way still.
+  void set.drain('a:80', { spread: 0, deadline: 60_000 })
+  time.advance(20)
+  const asked: boolean[] = []
+  late.opened(({ cut }) => {
+    asked.push(cut)
+    if (cut) late.settle('ok')
+  })
+  time.advance(120)
+  assert.deepEqual(asked, [false, true])
+  assert.ok(others.every(each => each.asked.some(({ cut }) => cut)))
+  await done
+})
+
+test('whoever is asked to end may have its server listed again: nobody else is asked then, or cut', async t => {
+  clock(t)
+  const set = upstream(t, { servers })
+  let asked = 0
+  const leases = await Promise.all(keys.map(async key => acquired(set, key)))
+  for (const lease of leases) {
+    lease.opened(() => {
+      asked++
+      void set.setServers(located(servers))
+    })
+  }
+  await set.drain('a:80', { spread: 0, deadline: 0 })
+  assert.equal(asked, 1)
+  for (const lease of leases) lease.settle('ok')
+})
+
+test('whoever is asked to end may end it all: nobody else is asked in that turn', async t => {
+  clock(t)
+  const set = upstream(t, { servers })
+  let asked = 0
+  for (const key of keys) {
+    const lease = await acquired(set, key)
+    lease.opened(() => {
+      asked++
+      void set[Symbol.asyncDispose]()
+    })
+  }
+  await set.drain('a:80', { spread: 0, deadline: 0 })
+  assert.equal(asked, 1)
+})
+
 test('a strategy that fails later harms no tunnel that opens', async t => {
   clock(t)
   const plain = ketama()

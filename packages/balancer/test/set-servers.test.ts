@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net'
 import test from 'node:test'
 
 import { ketama, leastConnections, movedShare } from '@ringway/core'
+import type { Strategy } from '@ringway/core'
 import type { Lease, Upstream } from '../src/index.ts'
 import { acquired, clock, located, tryOn, upstream } from './support/upstream.ts'
 
@@ -276,6 +277,31 @@ test('a bad list, or one that a strategy refuses, changes nothing', t => {
   )
   assert.deepEqual([...set.servers], servers)
   assert.deepEqual(list, [])
+})
+
+test('a strategy that changes the set while it builds its tables is refused, and nothing is changed', async t => {
+  let act: (() => unknown) | undefined
+  const plain = ketama()
+  const strategy: Strategy = {
+    name: 'meddler',
+    build(members) {
+      act?.()
+      return plain.build(members)
+    }
+  }
+  const set = upstream(t, { servers: ['a:80'], strategy })
+  const ids = (): string => set.servers.map(({ id }) => id).join()
+  const refused = { code: 'ERR_RINGWAY_STRATEGY', message: /meddler changes the set/ }
+  act = () => void set.setServers(located(['ghost:80']))
+  assert.throws(() => set.setServers(located(['a:80', 'b:80'])), refused)
+  assert.equal(ids(), 'a:80')
+  act = undefined
+  void set.setServers(located(['a:80', 'b:80']))
+  assert.equal(ids(), 'a:80,b:80')
+  // It may end it all.
+  act = () => void set[Symbol.asyncDispose]()
+  await set.setServers(located(['a:80', 'c:80']))
+  assert.equal(await set.acquire('x'), undefined)
 })
 
 test('who waits for a server that goes is sent on, and who finds none gets none', async t => {
