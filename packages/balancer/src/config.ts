@@ -95,10 +95,7 @@ export function checkUpstream(options: UpstreamOptions, path: string): UpstreamC
 export function checkDrain(drain: DrainOptions): Readonly<Required<DrainOptions>> {
   const fields = new Fields(drain, '', ['spread', 'code', 'deadline'])
   const spread = fields.milliseconds('spread', 30_000, 0)
-  const code = fields.integer('code', 1012, 1000, 4999)
-  // The codes that RFC 6455 section 7.4 lets an endpoint send.
-  const canBeSent = (code < 1015 && ![1004, 1005, 1006].includes(code)) || code >= 3000
-  if (!canBeSent) throw fields.mismatch('code', 'a code that may be sent in a Close frame')
+  const code = fields.closeCode('code', 1012)
   return { spread, code, deadline: fields.milliseconds('deadline', spread + 5_000, 0) }
 }
 

@@ -68,6 +68,14 @@ export class Fields {
     throw this.mismatch(name, `a number of milliseconds of ${from} to ${LONGEST}`)
   }
 
+  /** A code that an endpoint may send in a Close frame (RFC 6455 section 7.4). */
+  closeCode(name: string, otherwise: number): number {
+    const code = this.integer(name, otherwise, 1000, 4999)
+    const canBeSent = (code < 1015 && ![1004, 1005, 1006].includes(code)) || code >= 3000
+    if (!canBeSent) throw this.mismatch(name, 'a code that may be sent in a Close frame')
+    return code
+  }
+
   /** true or false. */
   boolean(name: string, otherwise: boolean): boolean {
     const value = this.#or(name, otherwise)

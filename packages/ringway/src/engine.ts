@@ -14,7 +14,7 @@ import type { Route, UpgradeServer } from './dispatcher.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { gatewayError, publicError } from './errors.ts'
 import { Lingering } from './linger.ts'
-import type { GatewayOptions, Log, PingOptions, Timeouts } from './options.ts'
+import type { CloseOptions, GatewayOptions, Log, PingOptions, Timeouts } from './options.ts'
 import { checkOptions } from './options.ts'
 import type { AnyRequest, AnyResponse } from './peer.ts'
 import { Pools } from './pools.ts'
@@ -255,29 +255,32 @@ export class Engine {
   }
 
   /** Takes nothing new, lets tunnels and requests end within `drain` milliseconds, then cuts what is left. */
-  async close(drain: number): Promise<void> {
+  async close(options: Required<CloseOptions>): Promise<void> {
     this.closing = true
-    await Promise.all([this.#requests.end(drain, gatewayError('ERR_RINGWAY_CLOSING')), this.#drain(drain)])
+    const closing = gatewayError('ERR_RINGWAY_CLOSING')
+    await Promise.all([this.#requests.end(options.drain, closing), this.#drain(options)])
     for (const attachment of this.attachments) attachment.detach()
     this.#lingering.cut()
     await Promise.all([this.pools.destroy(), this.upstream[Symbol.asyncDispose]()])
   }
 
   /** The same for the upgrades of one attachment, while the gateway goes on. */
-  async leave(attachment: Attachment, drain: number): Promise<void> {
+  async leave(attachment: Attachment, options: Required<CloseOptions>): Promise<void> {
     attachment.detach()
     this.#left.add(attachment)
-    await this.#drain(drain, attachment)
+    await this.#drain(options, attachment)
   }
 
-  async #drain(drain: number, owner?: object): Promise<void> {
+  async #drain(options: Required<CloseOptions>, owner?: object): Promise<void> {
+    const { drain } = options
     const deadline = performance.now() + drain
     const closing = gatewayError('ERR_RINGWAY_CLOSING')
     this.#handshakes.abort(closing, owner) // their clients are told at once to come back elsewhere
     const isOurs = (tunnel: Entry): boolean => owner === undefined || tunnel.owner === owner
-    await Promise.all([this.#handshakes.end(drain, closing, owner), this.tunnels.close(drain, isOurs)])
+    await Promise.all([this.#handshakes.end(drain, closing, owner), this.tunnels.close(options, isOurs)])
     // Those whose 101 was on its way already.
-    await this.tunnels.close(Math.max(0, deadline - performance.now()), isOurs)
+    const left = Math.max(0, deadline - performance.now())
+    await this.tunnels.close({ ...options, drain: left, spread: 0 }, isOurs)
   }
 
   /** Answers an upgrade of our server that nobody claims. */

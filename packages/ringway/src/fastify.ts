@@ -1,7 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import { ConfigError } from '@ringway/core'
-import { Fields } from '@ringway/core/fields'
 import type {
   FastifyInstance,
   FastifyPluginCallback,
@@ -12,6 +11,7 @@ import type {
 import type { Attachment } from './engine.ts'
 import { isUpgrade } from './engine.ts'
 import { createGateway, engineOf, Gateway } from './gateway.ts'
+import { checkClose } from './options.ts'
 import type { GatewayOptions } from './options.ts'
 import type { Reply } from './replies.ts'
 import { describesBody } from './replies.ts'
@@ -46,7 +46,7 @@ export default ringway
 function mount(app: FastifyInstance, options: RingwayFastifyOptions & RegisterOptions): void {
   const { prefix: _, logLevel: _level, logSerializers: _serializers, gateway: given, ...rest } = options
   const { drain: _drain, ...own } = rest
-  const drain = new Fields({ drain: options.drain }, '', ['drain']).milliseconds('drain', 0, 0)
+  const close = checkClose(options.drain === undefined ? {} : { drain: options.drain })
   if (given !== undefined) {
     if (!(given instanceof Gateway)) throw new ConfigError('gateway', 'must be made by createGateway')
     const [name] = Object.keys(own)
@@ -70,8 +70,8 @@ function mount(app: FastifyInstance, options: RingwayFastifyOptions & RegisterOp
       app.routing(request as IncomingMessage, response as ServerResponse) // or those of HTTP/2, as the app's server
     }) as [Attachment]
     app.addHook('preClose', async () => {
-      if (given) await engine.leave(attachment, drain)
-      else await gateway.close({ drain })
+      if (given) await engine.leave(attachment, close)
+      else await gateway.close(close)
     })
   } catch (error) {
     if (!given) void gateway.close() // nobody else has it

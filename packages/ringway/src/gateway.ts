@@ -20,7 +20,8 @@ import type { StreamServer } from './connects.ts'
 import type { UpgradeServer } from './dispatcher.ts'
 import { Engine } from './engine.ts'
 import { gatewayError } from './errors.ts'
-import type { GatewayOptions } from './options.ts'
+import { checkClose } from './options.ts'
+import type { CloseOptions, GatewayOptions } from './options.ts'
 import { canServe, listening, tlsServer } from './own-server.ts'
 import type { AnyRequest, AnyResponse } from './peer.ts'
 import { middlewareReply, plainReply } from './reply.ts'
@@ -71,15 +72,6 @@ export interface ListenOptions {
    * What is refused goes to the gateway's log. Default: none does. nginx: `listen … proxy_protocol`. HAProxy: `accept-proxy`.
    */
   readonly acceptProxy?: Omit<AcceptProxyOptions, 'log'>
-}
-
-/** What {@link Gateway.close} may be told. */
-export interface CloseOptions {
-  /**
-   * Milliseconds in which tunnels are ended one after the other, evenly, and requests may end; then what is left is
-   * cut. Default 0: at once.
-   */
-  readonly drain?: number
 }
 
 /** What {@link Gateway.stats} gives: plain data, fit for JSON. */
@@ -302,14 +294,16 @@ export class Gateway extends EventEmitter<GatewayEvents> {
   }
 
   /**
-   * Closes for good: new upgrades and requests get 503, tunnels are ended over `drain`, probes stop, all servers are
-   * detached, and those of {@link Gateway.listen} are closed. A second call waits for the first.
+   * Closes for good: new upgrades and requests get 503, tunnels are ended evenly over `spread`, what is left when `drain`
+   * is over is cut off, probes stop, all servers are detached, and those of {@link Gateway.listen} are closed. A second call
+   * waits for the first.
    *
-   * @param options - how long it may take
+   * @param options - how long it may take, and how tunnels end
+   * @throws {@link ConfigError} for a bad option; nothing is closed then
    */
   async close(options: CloseOptions = {}): Promise<void> {
-    const drain = new Fields(options, '', ['drain']).milliseconds('drain', 0, 0)
-    this.#closed ??= this.#close(drain)
+    const checked = checkClose(options)
+    this.#closed ??= this.#close(checked)
     return this.#closed
   }
 
@@ -318,11 +312,11 @@ export class Gateway extends EventEmitter<GatewayEvents> {
     return this.close()
   }
 
-  async #close(drain: number): Promise<void> {
+  async #close(options: Required<CloseOptions>): Promise<void> {
     const closed = [...this.#servers.keys()].map(
       server => new Promise<void>(resolve => void server.close(() => resolve()))
     )
-    await this.#engine.close(drain)
+    await this.#engine.close(options)
     for (const [server, cutWaiting] of this.#servers) {
       cutWaiting() // those of which the server doesn't know yet
       server.closeAllConnections()

@@ -42,7 +42,6 @@ export type { AcceptProxyOptions } from './accept-proxy.ts'
 export { createGateway, Gateway } from './gateway.ts'
 export type {
   AttachOptions,
-  CloseOptions,
   Detach,
   GatewayEvents,
   GatewayStats,
@@ -53,5 +52,5 @@ export { GatewayError } from './errors.ts'
 export type { StreamServer } from './connects.ts'
 export type { UpgradeServer } from './dispatcher.ts'
 export type { AnyRequest, AnyResponse } from './peer.ts'
-export type { GatewayOptions, Log, PingOptions, Timeouts } from './options.ts'
+export type { CloseOptions, GatewayOptions, Log, PingOptions, Timeouts } from './options.ts'
 export type { Tunnel, TunnelAbout } from './tunnel.ts'

@@ -103,6 +103,33 @@ const STDERR: Log = {
   }
 }
 
+/** What {@link Gateway.close} may be told. */
+export interface CloseOptions {
+  /**
+   * Milliseconds that open tunnels and requests under way have; then what is left is cut off. Default 0: at once. nginx:
+   * `worker_shutdown_timeout`. HAProxy: `hard-stop-after`.
+   */
+  readonly drain?: number
+  /**
+   * Milliseconds over which tunnels are ended one after the other, evenly. Default four fifths of `drain`. HAProxy:
+   * `close-spread-time`.
+   */
+  readonly spread?: number
+  /** The code of the Close frames that end them, with `watch`. Default 1001, going away. */
+  readonly code?: number
+}
+
+/** @throws ConfigError that names the first bad option */
+export function checkClose(options: CloseOptions): Required<CloseOptions> {
+  const fields = new Fields(options, '', ['drain', 'spread', 'code'])
+  const drain = fields.milliseconds('drain', 0, 0)
+  return {
+    drain,
+    spread: fields.milliseconds('spread', drain * 0.8, 0),
+    code: fields.closeCode('code', 1001)
+  }
+}
+
 const NEEDS_WATCH = 'needs `watch: true`'
 
 /** @throws ConfigError that names the first bad option; those of the upstream are checked by the upstream */

@@ -1,5 +1,6 @@
 import type { Lease, Recall } from '@ringway/balancer'
 import type { Splice, TunnelEnd } from '@ringway/tunnel'
+import type { CloseOptions } from './options.ts'
 import type { Record } from './record.ts'
 
 /** An open tunnel. */
@@ -45,19 +46,22 @@ export class Tunnels {
   }
 
   /**
-   * Ends tunnels: each gets its end at its turn, evenly over four fifths of `drain`, and what is left at the end
-   * of it is destroyed. Resolves when all are gone.
+   * Ends tunnels: each gets its end at its turn, evenly over `spread`, and what is left when `drain` is over is
+   * destroyed. Resolves when all are gone.
    *
-   * @param drain - milliseconds; 0 destroys at once
    * @param which - only these tunnels. Default: all
    */
-  async close(drain: number, which: (tunnel: Entry) => boolean = () => true): Promise<void> {
-    const deadline = performance.now() + drain
+  async close(
+    { drain, spread, code }: Required<CloseOptions>,
+    which: (tunnel: Entry) => boolean = () => true
+  ): Promise<void> {
+    const now = performance.now()
+    const [spreadUntil, deadline] = [now + spread, now + drain]
     for (;;) {
       const entries = [...this.#open].filter(which)
       if (entries.length === 0) return
       // A handshake that was past its 101 when we began may have added one meanwhile: hence the loop.
-      await endSpread(entries, Math.max(0, deadline - performance.now()))
+      await endSpread(entries, { drain: timeUntil(deadline), spread: timeUntil(spreadUntil), code })
     }
   }
 }
@@ -68,13 +72,21 @@ export function recallTunnel(splice: Splice, { cut, code, reason }: Recall): voi
   else splice.close(code, reason)
 }
 
-async function endSpread(entries: readonly Entry[], drain: number): Promise<void> {
+/** Milliseconds, at least 0. */
+function timeUntil(time: number): number {
+  return Math.max(0, time - performance.now())
+}
+
+async function endSpread(
+  entries: readonly Entry[],
+  { drain, spread, code }: Required<CloseOptions>
+): Promise<void> {
   const started = performance.now()
-  const step = (drain * 0.8) / entries.length
+  const step = spread / entries.length
   let next = 0
   const endDue = (): void => {
-    const due = Math.floor((performance.now() - started) / step) + 1
-    for (; next < entries.length && next < due; next++) entries[next]!.splice.close()
+    const due = step > 0 ? Math.floor((performance.now() - started) / step) + 1 : entries.length
+    for (; next < entries.length && next < due; next++) entries[next]!.splice.close(code)
   }
   if (drain > 0) endDue()
   const turn = drain > 0 ? setInterval(endDue, 20) : undefined

@@ -4,6 +4,7 @@ import { createServer } from 'node:http'
 import type { Server } from 'node:net'
 import test from 'node:test'
 import type { TestContext } from 'node:test'
+import { WebSocket } from 'ws'
 import { createGateway } from '../src/index.ts'
 import { accept, backend, echo, listen } from './support/gate-backend.ts'
 import { child } from './support/gate-child.ts'
@@ -82,6 +83,43 @@ test('nodejs/node 53536: close({ drain: 1000 }) with 1,000 tunnels ends them one
   assert.equal(ended, 1_000)
   for (const peer of peers) assert.ok(peer.error === undefined, 'a FIN each, no reset')
   assert.deepEqual(gate.gateway.stats().tunnels, { active: 0, opened: 1_000, closed: 1_000 })
+})
+
+test('close({ spread, code }) ends tunnels by Close frames with that code, evenly over that time', async t => {
+  const { address } = await echo(t)
+  const gate = await host(t, [address], { watch: true })
+  const clients = await Promise.all(
+    Array.from({ length: 20 }, async () => {
+      const client = new WebSocket(`ws://127.0.0.1:${gate.port}/`)
+      await once(client, 'open')
+      return client
+    })
+  )
+  const codes: number[] = []
+  for (const client of clients) client.on('close', code => codes.push(code))
+
+  let now = Math.round(performance.now())
+  t.mock.method(performance, 'now', () => now)
+  t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] })
+  const closing = gate.gateway.close({ drain: 60_000, spread: 400, code: 1012 })
+  for (let due = 1; due <= 20; due++) {
+    await until(() => codes.length >= due, `${due} tunnels have ended`)
+    assert.equal(codes.length, due)
+    now += 20
+    t.mock.timers.tick(20)
+  }
+  await closing
+  assert.deepEqual([...new Set(codes)], [1012])
+})
+
+test('close({ drain, spread: 0 }) ends all tunnels at once, and gives them time to go', async t => {
+  const { address } = await echo(t)
+  const gate = await host(t, [address])
+  const peers = await tunnels(t, gate, 30)
+  const closing = gate.gateway.close({ drain: 20_000, spread: 0 })
+  await Promise.all(peers.map(async peer => peer.left()))
+  await within(closing, 'close')
+  for (const peer of peers) assert.ok(peer.error === undefined, 'a FIN each, no reset')
 })
 
 test('a client that takes no notice of its FIN is cut off when the drain is over', async t => {
