@@ -12,6 +12,7 @@ import type { ConnectRoute, StreamServer, Unclaimed } from './connects.ts'
 import { Connects, isStreamServer } from './connects.ts'
 import type { Route, UpgradeServer } from './dispatcher.ts'
 import { Dispatcher } from './dispatcher.ts'
+import type { Pages } from './error-pages.ts'
 import { gatewayError, publicError } from './errors.ts'
 import { Lingering } from './linger.ts'
 import type { CloseOptions, GatewayOptions, Log, PingOptions, Timeouts } from './options.ts'
@@ -72,6 +73,7 @@ export class Engine {
   readonly splice: SpliceOptions
   readonly #ping: Required<PingOptions> | undefined
   readonly log: Log
+  readonly pages: Pages
   readonly pools: Pools
   readonly tunnels: Tunnels = new Tunnels()
   readonly attachments: Set<Attachment> = new Set()
@@ -93,6 +95,7 @@ export class Engine {
     this.splice = { read, send, linger, lifetime, ...config.splice }
     this.#ping = config.ping
     this.log = config.log
+    this.pages = config.pages
     this.pools = new Pools(config.timeouts)
     this.upstream.on('server:removed', server => this.pools.remove(server))
     this.#key = config.key
@@ -192,7 +195,9 @@ export class Engine {
     }
     if (!chain) {
       const reply =
-        client instanceof UpgradeClient ? upgradeReply(client) : plainReply(request, client.response)
+        client instanceof UpgradeClient
+          ? upgradeReply(client, this.pages)
+          : plainReply(request, client.response, this.pages)
       return this.upgrade({ client, offer, owner, claimed: () => {} }, reply)
     }
     const timer =
@@ -295,12 +300,12 @@ export class Engine {
     const { method, target } = client.head
     const failure = publicError(error)
     new Record(this.log, 'upgrade', { address, method, target }).fail(failure)
-    if (!socket.destroyed) plainReply(request, client.response).fail(failure)
+    if (!socket.destroyed) plainReply(request, client.response, this.pages).fail(failure)
   }
 
   #chainExpired(client: Client): void {
     client.hurry(this.timeouts.send)
-    plainReply(client.request, client.response).fail(gatewayError('ERR_RINGWAY_CHAIN_TIMEOUT'))
+    plainReply(client.request, client.response, this.pages).fail(gatewayError('ERR_RINGWAY_CHAIN_TIMEOUT'))
   }
 }
 

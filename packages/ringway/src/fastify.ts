@@ -10,6 +10,7 @@ import type {
 } from 'fastify'
 import type { Attachment } from './engine.ts'
 import { isUpgrade } from './engine.ts'
+import type { Pages } from './error-pages.ts'
 import { createGateway, engineOf, Gateway } from './gateway.ts'
 import { checkClose } from './options.ts'
 import type { GatewayOptions } from './options.ts'
@@ -60,7 +61,7 @@ function mount(app: FastifyInstance, options: RingwayFastifyOptions & RegisterOp
     app.removeAllContentTypeParsers()
     app.addContentTypeParser('*', (_request, _payload, parsed) => parsed(null))
     const handler = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
-      await engine.enter(request.raw, reply.raw, fastifyReply(request, reply))
+      await engine.enter(request.raw, reply.raw, fastifyReply(request, reply, engine.pages))
       return reply
     }
     app.all('/', handler)
@@ -80,7 +81,7 @@ function mount(app: FastifyInstance, options: RingwayFastifyOptions & RegisterOp
 }
 
 /** Answers in Fastify's words, so that its hooks run: cookies are set, the log has the status. */
-function fastifyReply(request: FastifyRequest, reply: FastifyReply): Reply {
+function fastifyReply(request: FastifyRequest, reply: FastifyReply, pages: Pages): Reply {
   const upgraded = isUpgrade(request.raw)
   return {
     request,
@@ -106,7 +107,7 @@ function fastifyReply(request: FastifyRequest, reply: FastifyReply): Reply {
       }
       // A plain answer is streamed as it comes: nothing of it is Fastify's to serialise.
       reply.hijack()
-      return plainReply(request, reply.raw).send(status, reason, rawHeaders, body)
+      return plainReply(request.raw, reply.raw, pages).send(status, reason, rawHeaders, body)
     }
   }
 }

@@ -204,7 +204,7 @@ export class Gateway extends EventEmitter<GatewayEvents> {
    * @param response - nothing of it sent
    */
   handleRequest(request: AnyRequest, response: AnyResponse): void {
-    void this.#engine.enter(request, response, plainReply(request, response))
+    void this.#engine.enter(request, response, plainReply(request, response, this.#engine.pages))
   }
 
   /**
@@ -218,7 +218,7 @@ export class Gateway extends EventEmitter<GatewayEvents> {
     this.#checkGuard(this.#unguarded)
     this.#mounted = true
     return (request, response, next) => {
-      void this.#engine.enter(request, response, middlewareReply(request, response, next))
+      void this.#engine.enter(request, response, middlewareReply(request, response, this.#engine.pages, next))
     }
   }
 
@@ -239,7 +239,7 @@ export class Gateway extends EventEmitter<GatewayEvents> {
       : undefined
     const handler: RequestListener = (request, response) => {
       if (isBelow(request.url ?? '', path)) this.handleRequest(request, response)
-      else plainReply(request, response).fail(gatewayError('ERR_RINGWAY_NOT_FOUND'))
+      else plainReply(request, response, this.#engine.pages).fail(gatewayError('ERR_RINGWAY_NOT_FOUND'))
     }
     if (this.#engine.closing) throw gatewayError('ERR_RINGWAY_CLOSING')
     if (options.tls !== undefined && !canServe(options.tls)) {

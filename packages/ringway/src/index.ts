@@ -49,6 +49,7 @@ export type {
   Middleware
 } from './gateway.ts'
 export { GatewayError } from './errors.ts'
+export type { ErrorAnswer, ErrorPage, ErrorPages } from './error-pages.ts'
 export type { StreamServer } from './connects.ts'
 export type { UpgradeServer } from './dispatcher.ts'
 export type { AnyRequest, AnyResponse } from './peer.ts'

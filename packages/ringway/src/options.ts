@@ -3,6 +3,8 @@ import { remoteAddress } from '@ringway/core'
 import { Fields } from '@ringway/core/fields'
 import type { UpstreamOptions } from '@ringway/balancer'
 import type { RateLimit, SpliceOptions } from '@ringway/tunnel'
+import type { ErrorPages, Pages } from './error-pages.ts'
+import { checkErrorPages } from './error-pages.ts'
 
 /** Limits in time, all in milliseconds. `read`, `send`, `chain` and `lifetime` are off at 0. */
 export interface Timeouts {
@@ -79,6 +81,17 @@ export interface GatewayOptions {
    * Default true; false takes Node's streams, as TLS does anyway.
    */
   readonly sharedReads?: boolean
+  /**
+   * What clients read of errors that the gateway answers itself. In Express and Fastify such errors are the app's to show.
+   * Default: a line of text, or HTML or JSON if the client would rather have it, with no word of servers or stacks. nginx:
+   * `error_page`. HAProxy: `errorfile`.
+   */
+  readonly errorPages?: ErrorPages
+  /**
+   * Whether errors of servers get these pages too, where there is one of their status, in Express and Fastify as well;
+   * `WWW-Authenticate`, `Allow`, `Retry-After` and `Upgrade` are kept. Default false. nginx: `proxy_intercept_errors`.
+   */
+  readonly interceptErrors?: boolean
   /** Where lines go. Default: errors to stderr, all else nowhere. */
   readonly log?: Log
 }
@@ -92,6 +105,7 @@ export interface Config {
   readonly splice: Pick<SpliceOptions, 'watch' | 'sharedReads' | 'halfClose' | 'maxMessage' | 'rate'>
   readonly ping: Required<PingOptions> | undefined
   readonly log: Log
+  readonly pages: Pages
 }
 
 const STDERR: Log = {
@@ -143,6 +157,8 @@ export function checkOptions(options: GatewayOptions): Config {
     'ping',
     'maxMessage',
     'rate',
+    'errorPages',
+    'interceptErrors',
     'log'
   ])
   if (!fields.has('upstream')) throw fields.error('upstream', 'must be given, with at least one server')
@@ -160,6 +176,7 @@ export function checkOptions(options: GatewayOptions): Config {
     'linger',
     'lifetime'
   ])
+  const log = checkLog(fields)
   return {
     upstream: rest,
     key,
@@ -174,7 +191,8 @@ export function checkOptions(options: GatewayOptions): Config {
     },
     splice: checkSplice(fields),
     ping: fields.has('ping') ? checkPing(fields) : undefined,
-    log: checkLog(fields)
+    log,
+    pages: checkErrorPages(fields, log)
   }
 }
 

@@ -1,4 +1,3 @@
-import { STATUS_CODES } from 'node:http'
 import type { GatewayError } from './errors.ts'
 import type { AnyResponse } from './peer.ts'
 
@@ -18,11 +17,6 @@ export interface Reply {
     rawHeaders: readonly string[],
     body?: AsyncIterable<Buffer>
   ): Promise<unknown>
-}
-
-/** What a client reads of an error of ours. */
-export function bodyOf({ status, message }: GatewayError): string {
-  return `${status} ${STATUS_CODES[status] ?? ''}: ${message}\n`
 }
 
 /** Takes away what was set for the body of another answer. */

@@ -2,27 +2,24 @@ import type { ServerResponse } from 'node:http'
 import { STATUS_CODES } from 'node:http'
 import { pipeline } from 'node:stream/promises'
 import type { UpgradeClient } from './client.ts'
-import type { AnyResponse } from './peer.ts'
+import type { Pages } from './error-pages.ts'
+import type { AnyRequest, AnyResponse } from './peer.ts'
 import type { Reply } from './replies.ts'
-import { bodyOf, forgetBody } from './replies.ts'
+import { forgetBody } from './replies.ts'
 import { streamReply } from './stream-reply.ts'
 
 /** Answers by the response alone. */
-export function plainReply(request: unknown, response: AnyResponse): Reply {
-  if ('stream' in response) return streamReply(request, response)
+export function plainReply(request: AnyRequest, response: AnyResponse, pages: Pages): Reply {
+  if ('stream' in response) return streamReply(request, response, pages)
   return {
     request,
     fail(error) {
       if (response.headersSent) return // the host's chain has answered meanwhile
       // What was set for another answer says nothing of this one's body.
       forgetBody(response)
-      for (const [name, value] of Object.entries(error.headers)) response.setHeader(name, value)
-      if (error.status === 426) response.setHeader('Connection', 'close, upgrade')
-      const reason = STATUS_CODES[error.status] ?? ''
-      const body = bodyOf(error)
-      response.setHeader('Content-Type', 'text/plain; charset=utf-8')
-      response.setHeader('Content-Length', Buffer.byteLength(body))
-      response.writeHead(error.status, reason) // named, as a reason that Node refused may be set
+      const { status, rawHeaders, body } = pages.of(error, request)
+      setHeaders(response, status, rawHeaders)
+      response.writeHead(status, STATUS_CODES[status] ?? '') // named, as a reason that Node refused may be set
       response.end(body)
     },
     async send(status, reason, rawHeaders, body) {
@@ -43,28 +40,29 @@ export function plainReply(request: unknown, response: AnyResponse): Reply {
 }
 
 /** Answers an upgrade that goes through no chain: its 101 needs no response, all else has one. */
-export function upgradeReply(client: UpgradeClient): Reply {
+export function upgradeReply(client: UpgradeClient, pages: Pages): Reply {
   const { request } = client
   return {
     request,
     fail(error) {
-      plainReply(request, client.response).fail(error)
+      plainReply(request, client.response, pages).fail(error)
     },
     async send(status, reason, rawHeaders, body) {
       if (status === 101) return client.switchProtocols(reason, rawHeaders)
-      return plainReply(request, client.response).send(status, reason, rawHeaders, body)
+      return plainReply(request, client.response, pages).send(status, reason, rawHeaders, body)
     }
   }
 }
 
 /** Answers by the response, and gives errors of ours to the chain: Express and Connect. */
 export function middlewareReply(
-  request: unknown,
+  request: AnyRequest,
   response: AnyResponse,
+  pages: Pages,
   next: (error?: unknown) => void
 ): Reply {
   return {
-    ...plainReply(request, response),
+    ...plainReply(request, response, pages),
     fail(error) {
       if (response.headersSent) return
       // Express shows it to clients, unless NODE_ENV is production. The log has the cause, and its stack.

@@ -1,7 +1,9 @@
-import type { Readable } from 'node:stream'
+import { STATUS_CODES } from 'node:http'
+import { Readable } from 'node:stream'
 import type { Lease } from '@ringway/balancer'
 import { requestHeaders, responseHeaders, TunnelError } from '@ringway/tunnel'
 import type { Engine } from './engine.ts'
+import type { Page } from './error-pages.ts'
 import { GatewayError, gatewayError, publicError } from './errors.ts'
 import { whenGone } from './gone.ts'
 import type { AnyRequest, AnyResponse } from './peer.ts'
@@ -71,13 +73,15 @@ export async function handle(
     lease.opened(({ cut }) => {
       if (cut) controller.abort(gatewayError('ERR_RINGWAY_CLOSING'))
     })
+    const page = engine.pages.instead(answer.status, answer.rawHeaders, request)
+    if (page) answer.body.on('error', () => {}).destroy() // nobody reads it
     try {
-      await relay(engine, request, response, answer, reply, signal)
+      await relay(engine, request, response, page ? pageAnswer(page) : answer, reply, signal)
     } finally {
       answer.body.destroy()
       lease.settle('ok')
     }
-    record.end(answer.status)
+    record.end(page?.status ?? answer.status)
   } catch (error) {
     const failure = publicError(error)
     record.fail(failure)
@@ -86,6 +90,10 @@ export async function handle(
     forget()
     body?.leave()
   }
+}
+
+function pageAnswer({ status, rawHeaders, body }: Page): Answer {
+  return { status, reason: STATUS_CODES[status] ?? '', rawHeaders, body: Readable.from([body]) }
 }
 
 /** Sends the answer on, until it is all sent or nobody is there for it. */

@@ -1,21 +1,21 @@
 import type { Http2ServerResponse } from 'node:http2'
 import { pipeline } from 'node:stream/promises'
 import { streamHeaders } from '@ringway/tunnel'
-import type { GatewayError } from './errors.ts'
+import type { Pages } from './error-pages.ts'
+import type { AnyRequest } from './peer.ts'
 import type { Reply } from './replies.ts'
-import { bodyOf, forgetBody } from './replies.ts'
+import { forgetBody } from './replies.ts'
 
 /** Answers by the response alone, over HTTP/2: a 101 is a 200 whose stream stays open (RFC 8441 section 5). */
-export function streamReply(request: unknown, response: Http2ServerResponse): Reply {
+export function streamReply(request: AnyRequest, response: Http2ServerResponse, pages: Pages): Reply {
   return {
     request,
     fail(error) {
       if (response.headersSent || response.stream.destroyed) return
       forgetBody(response)
-      const body = bodyOf(error)
-      setStreamHeaders(response, failureHeaders(error))
-      response.setHeader('content-length', Buffer.byteLength(body))
-      response.statusCode = error.status
+      const { status, rawHeaders, body } = pages.of(error, request)
+      setStreamHeaders(response, rawHeaders)
+      response.statusCode = status
       response.end(body)
     },
     async send(status, _reason, rawHeaders, body) {
@@ -50,8 +50,4 @@ export function setStreamHeaders(response: Http2ServerResponse, rawHeaders: read
     else joined.set(name, joined.has(name) ? `${joined.get(name)}, ${value}` : value)
   }
   for (const [name, value] of joined) response.setHeader(name, value)
-}
-
-function failureHeaders(error: GatewayError): string[] {
-  return ['content-type', 'text/plain; charset=utf-8', ...Object.entries(error.headers).flat()]
 }

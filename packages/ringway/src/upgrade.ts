@@ -1,3 +1,5 @@
+import { STATUS_CODES } from 'node:http'
+import { Readable } from 'node:stream'
 import type { Lease, Recall } from '@ringway/balancer'
 import type { Accepted, Declined, Offer } from '@ringway/tunnel'
 import { open, Splice, TunnelError } from '@ringway/tunnel'
@@ -33,7 +35,7 @@ export async function upgrade(
     const key = await engine.keyOf(source, client.signal)
     const { lease, answer } = await firstAnswer(engine, client, offer, key, record)
     client.hurry(engine.timeouts.send)
-    if (answer.kind === 'declined') return await relay(client, reply, lease, answer, record)
+    if (answer.kind === 'declined') return await relay(engine, client, reply, lease, answer, record)
 
     // The valid 101 is the success: the tunnel's end may be days away.
     const opened = openLease(lease)
@@ -107,6 +109,7 @@ async function firstAnswer(
 
 /** An honest 401, 403, 426… is the client's to see. What the client sends meanwhile never reaches the server. */
 async function relay(
+  engine: Engine,
   client: Client,
   reply: Reply,
   lease: Lease,
@@ -114,6 +117,10 @@ async function relay(
   record: Record
 ): Promise<void> {
   const { backend } = answer
+  const page = engine.pages.instead(answer.status, answer.rawHeaders, client.request)
+  const { status, rawHeaders } = page ?? answer
+  const reason = page ? (STATUS_CODES[status] ?? '') : answer.reason
+  const body = page ? Readable.from([page.body]) : answer.body
   const stop = (): void => void backend.destroy()
   // A client that is slow to read it holds no handshake's place, and is cut off when its server has no time left.
   lease.opened(({ cut }) => {
@@ -122,7 +129,7 @@ async function relay(
   client.socket.once('close', stop) // else a body that stalls would be awaited for a client that is gone
   let cut: unknown
   try {
-    cut = await reply.send(answer.status, answer.reason, answer.rawHeaders, answer.body)
+    cut = await reply.send(status, reason, rawHeaders, body)
     await client.answered
   } finally {
     client.socket.off('close', stop)
@@ -130,5 +137,5 @@ async function relay(
     lease.settle(cut instanceof TunnelError ? 'failed' : 'ok')
   }
   if (cut instanceof TunnelError) record.fail(publicError(cut))
-  else record.end(answer.status)
+  else record.end(status)
 }

@@ -107,6 +107,30 @@ const BAD: [what: string, field: string, options: unknown][] = [
   ['a negative rate', 'rate.bytes', { upstream, rate: { bytes: -1 } }],
   ['a rate of messages without watch', 'rate.messages', { upstream, rate: { messages: 1 } }],
   ['a linger beyond what a timer takes', 'timeouts.linger', { upstream, timeouts: { linger: 2 ** 31 } }],
+  ['error pages that are a text', 'errorPages', { upstream, errorPages: '/50x.html' }],
+  [
+    'an error page of a status that is none',
+    'errorPages.50x',
+    { upstream, errorPages: { '50x': { html: 'a' } } }
+  ],
+  [
+    'an error page of a status that is no error',
+    'errorPages.200',
+    { upstream, errorPages: { 200: { html: 'a' } } }
+  ],
+  ['an error page that is a text', 'errorPages.5xx', { upstream, errorPages: { '5xx': '/50x.html' } }],
+  ['an empty error page', 'errorPages.5xx', { upstream, errorPages: { '5xx': {} } }],
+  [
+    'an error page of a file and HTML',
+    'errorPages.5xx',
+    { upstream, errorPages: { '5xx': { file: 'a', html: 'b' } } }
+  ],
+  [
+    'an error page in a file that is not there',
+    'errorPages.5xx.file',
+    { upstream, errorPages: { '5xx': { file: '/no/such' } } }
+  ],
+  ['interceptErrors without pages', 'interceptErrors', { upstream, interceptErrors: true }],
   ['a log that is a function', 'log', { upstream, log: () => {} }],
   ['a log without warn', 'log', { upstream, log: { info() {}, error() {} } }],
   ['a log that is null', 'log', { upstream, log: null }],
