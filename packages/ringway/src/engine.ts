@@ -12,12 +12,14 @@ import type { ConnectRoute, StreamServer, Unclaimed } from './connects.ts'
 import { Connects, isStreamServer } from './connects.ts'
 import type { Route, UpgradeServer } from './dispatcher.ts'
 import { Dispatcher } from './dispatcher.ts'
+import type { Admission } from './admission.ts'
 import type { Pages } from './error-pages.ts'
 import { gatewayError, publicError } from './errors.ts'
 import { Lingering } from './linger.ts'
 import type { CloseOptions, GatewayOptions, Log, PingOptions, Timeouts } from './options.ts'
 import { checkOptions } from './options.ts'
 import type { AnyRequest, AnyResponse } from './peer.ts'
+import { hostOf } from './peer.ts'
 import { Pools } from './pools.ts'
 import { Record } from './record.ts'
 import type { Reply } from './replies.ts'
@@ -73,6 +75,7 @@ export class Engine {
   readonly splice: SpliceOptions
   readonly #ping: Required<PingOptions> | undefined
   readonly log: Log
+  readonly admission: Admission
   readonly pages: Pages
   readonly pools: Pools
   readonly tunnels: Tunnels = new Tunnels()
@@ -95,6 +98,7 @@ export class Engine {
     this.splice = { read, send, linger, lifetime, ...config.splice }
     this.#ping = config.ping
     this.log = config.log
+    this.admission = config.admission
     this.pages = config.pages
     this.pools = new Pools(config.timeouts)
     this.upstream.on('server:removed', server => this.pools.remove(server))
@@ -187,6 +191,8 @@ export class Engine {
     try {
       await client.ready(this.timeouts.handshake)
       offer = client.admit()
+      this.admission.checkHost(hostOf(request))
+      this.admission.checkOrigin(client.head.rawHeaders)
       if (this.closing) throw gatewayError('ERR_RINGWAY_CLOSING')
     } catch (error) {
       return this.#fail(client, error)

@@ -14,6 +14,8 @@ const TABLE = {
     message: 'The application did not answer in time',
     retryAfter: false
   },
+  ERR_RINGWAY_ORIGIN: { status: 403, message: 'This page may not connect here', retryAfter: false },
+  ERR_RINGWAY_HOST: { status: 403, message: 'This host is not served here', retryAfter: false },
   ERR_RINGWAY_NOT_FOUND: { status: 404, message: 'Nothing answers upgrades here', retryAfter: false },
   ERR_RINGWAY_BAD_METHOD: { status: 405, message: 'CONNECT is for WebSockets here', retryAfter: false },
   ERR_RINGWAY_BAD_PROTOCOL: {

@@ -3,6 +3,7 @@ import { remoteAddress } from '@ringway/core'
 import { Fields } from '@ringway/core/fields'
 import type { UpstreamOptions } from '@ringway/balancer'
 import type { RateLimit, SpliceOptions } from '@ringway/tunnel'
+import { Admission } from './admission.ts'
 import type { ErrorPages, Pages } from './error-pages.ts'
 import { checkErrorPages } from './error-pages.ts'
 
@@ -82,6 +83,17 @@ export interface GatewayOptions {
    */
   readonly sharedReads?: boolean
   /**
+   * Pages that may open WebSockets here, by their origin: `https://app.example`, or `https://*.app.example` for its
+   * sub-domains; any other is refused with 403, `null` too. A client that sends no `Origin` is no browser, and passes. Default:
+   * all.
+   */
+  readonly origins?: readonly string[]
+  /**
+   * Hosts that upgrades and requests may be for: `app.example`, `*.app.example` for its sub-domains, both on any port unless one
+   * is named; for any other, or none, the answer is 403. Default: all. nginx: `server_name` with a default server that refuses.
+   */
+  readonly hosts?: readonly string[]
+  /**
    * What clients read of errors that the gateway answers itself. In Express and Fastify such errors are the app's to show.
    * Default: a line of text, or HTML or JSON if the client would rather have it, with no word of servers or stacks. nginx:
    * `error_page`. HAProxy: `errorfile`.
@@ -105,6 +117,7 @@ export interface Config {
   readonly splice: Pick<SpliceOptions, 'watch' | 'sharedReads' | 'halfClose' | 'maxMessage' | 'rate'>
   readonly ping: Required<PingOptions> | undefined
   readonly log: Log
+  readonly admission: Admission
   readonly pages: Pages
 }
 
@@ -157,6 +170,8 @@ export function checkOptions(options: GatewayOptions): Config {
     'ping',
     'maxMessage',
     'rate',
+    'origins',
+    'hosts',
     'errorPages',
     'interceptErrors',
     'log'
@@ -192,6 +207,7 @@ export function checkOptions(options: GatewayOptions): Config {
     splice: checkSplice(fields),
     ping: fields.has('ping') ? checkPing(fields) : undefined,
     log,
+    admission: new Admission(fields),
     pages: checkErrorPages(fields, log)
   }
 }

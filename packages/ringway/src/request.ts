@@ -60,6 +60,7 @@ export async function handle(
     if (engine.closing) throw gatewayError('ERR_RINGWAY_CLOSING')
     const hosts = rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'host')
     if (!target.startsWith('/') || hosts.length > 1) throw gatewayError('ERR_RINGWAY_BAD_REQUEST')
+    engine.admission.checkHost(hostOf(request))
     const hasBody = bodyComes(request)
     if (hasBody && request.readableDidRead) throw gatewayError('ERR_RINGWAY_BODY_CONSUMED')
     const source = { address, method, target, headers: headersOf(request), request: reply.request }

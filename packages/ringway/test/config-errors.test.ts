@@ -107,6 +107,13 @@ const BAD: [what: string, field: string, options: unknown][] = [
   ['a negative rate', 'rate.bytes', { upstream, rate: { bytes: -1 } }],
   ['a rate of messages without watch', 'rate.messages', { upstream, rate: { messages: 1 } }],
   ['a linger beyond what a timer takes', 'timeouts.linger', { upstream, timeouts: { linger: 2 ** 31 } }],
+  ['origins that are a text', 'origins', { upstream, origins: 'https://a.example' }],
+  ['an origin without a scheme', 'origins[1]', { upstream, origins: ['https://a.example', 'b.example'] }],
+  ['an origin with a path', 'origins[0]', { upstream, origins: ['https://a.example/'] }],
+  ['an origin with a star in the middle', 'origins[0]', { upstream, origins: ['https://a.*.example'] }],
+  ['an origin of any kind', 'origins[0]', { upstream, origins: ['*'] }],
+  ['hosts with a scheme', 'hosts[0]', { upstream, hosts: ['https://a.example'] }],
+  ['a host that is a number', 'hosts[0]', { upstream, hosts: [1] }],
   ['error pages that are a text', 'errorPages', { upstream, errorPages: '/50x.html' }],
   [
     'an error page of a status that is none',
