@@ -16,8 +16,10 @@ import type { Admission } from './admission.ts'
 import type { Pages } from './error-pages.ts'
 import { gatewayError, publicError } from './errors.ts'
 import { Lingering } from './linger.ts'
-import type { CloseOptions, GatewayOptions, Log, PingOptions, Timeouts } from './options.ts'
+import type { Authorize, CloseOptions, GatewayOptions, Log, PingOptions, Timeouts } from './options.ts'
 import { checkOptions } from './options.ts'
+import type { Page } from './page.ts'
+import { toPage } from './page.ts'
 import type { AnyRequest, AnyResponse } from './peer.ts'
 import { hostOf } from './peer.ts'
 import { Pools } from './pools.ts'
@@ -82,6 +84,7 @@ export class Engine {
   readonly attachments: Set<Attachment> = new Set()
   /** No new upgrades or requests are taken. */
   closing = false
+  readonly #authorize: Authorize | undefined
   readonly #key: KeyFunction
   readonly #listener: Listener
   readonly #lingering: Lingering
@@ -102,6 +105,7 @@ export class Engine {
     this.pages = config.pages
     this.pools = new Pools(config.timeouts)
     this.upstream.on('server:removed', server => this.pools.remove(server))
+    this.#authorize = config.authorize
     this.#key = config.key
     this.#lingering = new Lingering(config.timeouts.linger)
     this.#listener = listener
@@ -246,6 +250,15 @@ export class Engine {
     }
     delete carrier[PENDING]
     return this.upgrade(pending, reply)
+  }
+
+  /** Asks the user's hook whether a client is let in; gives the answer if it isn't. */
+  async authorize(source: KeySource, signal: AbortSignal): Promise<Page | undefined> {
+    if (this.#authorize === undefined) return undefined
+    const answer = await within(Promise.resolve(this.#authorize(source, signal)), signal, this.timeouts.chain)
+    if (answer === undefined) return undefined
+    const { status, headers, body = '' } = answer
+    return toPage(status, { 'Content-Type': 'text/plain; charset=utf-8' }, headers, body)
   }
 
   /** Asks the user's key function. */

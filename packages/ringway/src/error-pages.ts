@@ -1,10 +1,12 @@
 import { readFileSync } from 'node:fs'
-import { STATUS_CODES, validateHeaderName, validateHeaderValue } from 'node:http'
+import { STATUS_CODES } from 'node:http'
 import { extname } from 'node:path'
 import { Fields } from '@ringway/core/fields'
 import Negotiator from 'negotiator'
 import { GatewayError } from './errors.ts'
 import type { Log } from './options.ts'
+import type { Page } from './page.ts'
+import { toPage } from './page.ts'
 import type { AnyRequest } from './peer.ts'
 
 /** An answer in place of an error's. */
@@ -28,14 +30,6 @@ export type ErrorPage =
 
 /** Error pages by status (`'503'`) or class of statuses (`'5xx'`); the status goes before its class. */
 export type ErrorPages = Readonly<Record<string, ErrorPage>>
-
-/** An error's answer as it is sent. */
-export interface Page {
-  readonly status: number
-  /** Names and values in turn, each name once, `Content-Type` and `Content-Length` among them. */
-  readonly rawHeaders: readonly string[]
-  readonly body: Buffer
-}
 
 type MakePage = (error: GatewayError, request: AnyRequest) => ErrorAnswer | undefined
 
@@ -137,21 +131,8 @@ function readPage(fields: Fields, file: string): ErrorAnswer {
   }
 }
 
-function pageOf(error: GatewayError, { status = error.status, headers = {}, body }: ErrorAnswer): Page {
-  if (!Number.isInteger(status) || status < 200 || status > 599) {
-    throw new RangeError(`An error page's status must be one of 200 to 599, not ${status}`)
-  }
-  const bytes = Buffer.from(body as string) // a copy of what it is, text or bytes
-  const all = new Map<string, [string, string]>()
-  const own = { 'Content-Type': `${HTML}; charset=utf-8`, ...error.headers }
-  for (const [name, value] of [...Object.entries(own), ...Object.entries(headers)]) {
-    validateHeaderName(name)
-    validateHeaderValue(name, value)
-    all.set(name.toLowerCase(), [name, value])
-  }
-  all.delete('transfer-encoding')
-  all.set('content-length', ['Content-Length', String(bytes.length)])
-  return { status, rawHeaders: [...all.values()].flat(), body: bytes }
+function pageOf(error: GatewayError, { status = error.status, headers, body }: ErrorAnswer): Page {
+  return toPage(status, { 'Content-Type': `${HTML}; charset=utf-8`, ...error.headers }, headers, body)
 }
 
 /** A line of text, or what the client would rather have. */

@@ -1,4 +1,4 @@
-import type { KeyFunction } from '@ringway/core'
+import type { KeyFunction, KeySource } from '@ringway/core'
 import { remoteAddress } from '@ringway/core'
 import { Fields } from '@ringway/core/fields'
 import type { UpstreamOptions } from '@ringway/balancer'
@@ -44,6 +44,22 @@ export interface Log {
   /** Failures of hooks and of the gateway itself. */
   error(fields: object, message: string): void
 }
+
+/** The answer to a client that isn't let in. */
+export interface Refusal {
+  /** 200 to 599. */
+  readonly status: number
+  /** Default: `Content-Type: text/plain; charset=utf-8`. */
+  readonly headers?: Readonly<Record<string, string>>
+  /** Default: empty. */
+  readonly body?: string | Buffer
+}
+
+/** See {@link GatewayOptions.authorize}. It may not read the request's body. */
+export type Authorize = (
+  source: KeySource,
+  signal: AbortSignal
+) => Refusal | undefined | Promise<Refusal | undefined>
 
 /** What {@link createGateway} takes. An unknown name is an error, never ignored. */
 export interface GatewayOptions {
@@ -94,6 +110,12 @@ export interface GatewayOptions {
    */
   readonly hosts?: readonly string[]
   /**
+   * Whether an upgrade or a request is let in: `undefined` lets it in, an answer is the client's, and anything else, a throw or
+   * a rejection is a 500. May be async, within `timeouts.chain`; asked before the key, and given the signal that is aborted when
+   * the client is gone. Default: all are let in. nginx: `auth_request`.
+   */
+  readonly authorize?: Authorize
+  /**
    * What clients read of errors that the gateway answers itself. In Express and Fastify such errors are the app's to show.
    * Default: a line of text, or HTML or JSON if the client would rather have it, with no word of servers or stacks. nginx:
    * `error_page`. HAProxy: `errorfile`.
@@ -117,6 +139,7 @@ export interface Config {
   readonly splice: Pick<SpliceOptions, 'watch' | 'sharedReads' | 'halfClose' | 'maxMessage' | 'rate'>
   readonly ping: Required<PingOptions> | undefined
   readonly log: Log
+  readonly authorize: Authorize | undefined
   readonly admission: Admission
   readonly pages: Pages
 }
@@ -172,6 +195,7 @@ export function checkOptions(options: GatewayOptions): Config {
     'rate',
     'origins',
     'hosts',
+    'authorize',
     'errorPages',
     'interceptErrors',
     'log'
@@ -207,6 +231,7 @@ export function checkOptions(options: GatewayOptions): Config {
     splice: checkSplice(fields),
     ping: fields.has('ping') ? checkPing(fields) : undefined,
     log,
+    authorize: checkAuthorize(fields),
     admission: new Admission(fields),
     pages: checkErrorPages(fields, log)
   }
@@ -234,6 +259,12 @@ function guarded(log: Log): Log {
       }
     }
   return { info: safely('info'), warn: safely('warn'), error: safely('error') }
+}
+
+function checkAuthorize(fields: Fields): Authorize | undefined {
+  const authorize = fields.get('authorize')
+  if (authorize === undefined || typeof authorize === 'function') return authorize as Authorize | undefined
+  throw fields.mismatch('authorize', 'a function')
 }
 
 function checkSplice(fields: Fields): Config['splice'] {

@@ -3,9 +3,9 @@ import { Readable } from 'node:stream'
 import type { Lease } from '@ringway/balancer'
 import { requestHeaders, responseHeaders, TunnelError } from '@ringway/tunnel'
 import type { Engine } from './engine.ts'
-import type { Page } from './error-pages.ts'
 import { GatewayError, gatewayError, publicError } from './errors.ts'
 import { whenGone } from './gone.ts'
+import type { Page } from './page.ts'
 import type { AnyRequest, AnyResponse } from './peer.ts'
 import { bodyComes, headersOf, headOf, hostOf, isOver, peerOf, sideOf } from './peer.ts'
 import { Record } from './record.ts'
@@ -61,10 +61,15 @@ export async function handle(
     const hosts = rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'host')
     if (!target.startsWith('/') || hosts.length > 1) throw gatewayError('ERR_RINGWAY_BAD_REQUEST')
     engine.admission.checkHost(hostOf(request))
+    const source = { address, method, target, headers: headersOf(request), request: reply.request }
+    const refusal = await engine.authorize(source, signal)
+    if (refusal) {
+      await relay(engine, request, response, pageAnswer(refusal), reply, signal)
+      return record.end(refusal.status)
+    }
+    const key = await engine.keyOf(source, signal)
     const hasBody = bodyComes(request)
     if (hasBody && request.readableDidRead) throw gatewayError('ERR_RINGWAY_BODY_CONSUMED')
-    const source = { address, method, target, headers: headersOf(request), request: reply.request }
-    const key = await engine.keyOf(source, signal)
     body = hasBody ? new Body(request) : undefined
     const headers = requestHeaders(rawHeaders, { for: address, proto, host: hostOf(request) })
     const sent: Sent = { method, path: target, headers }

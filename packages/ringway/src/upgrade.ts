@@ -1,11 +1,10 @@
-import { STATUS_CODES } from 'node:http'
-import { Readable } from 'node:stream'
 import type { Lease, Recall } from '@ringway/balancer'
 import type { Accepted, Declined, Offer } from '@ringway/tunnel'
 import { open, Splice, TunnelError } from '@ringway/tunnel'
 import type { Client } from './client.ts'
 import type { Engine } from './engine.ts'
 import { gatewayError, publicError } from './errors.ts'
+import { sendPage } from './page.ts'
 import { headersOf, hostOf } from './peer.ts'
 import { Record } from './record.ts'
 import type { Reply } from './replies.ts'
@@ -32,6 +31,13 @@ export async function upgrade(
   const record = new Record(engine.log, 'upgrade', { address, method, target })
   try {
     const source = { address, method, target, headers: headersOf(client.request), request: reply.request }
+    const refusal = await engine.authorize(source, client.signal)
+    if (refusal) {
+      client.hurry(engine.timeouts.send)
+      await sendPage(reply, refusal)
+      await client.answered
+      return record.end(refusal.status)
+    }
     const key = await engine.keyOf(source, client.signal)
     const { lease, answer } = await firstAnswer(engine, client, offer, key, record)
     client.hurry(engine.timeouts.send)
@@ -118,9 +124,6 @@ async function relay(
 ): Promise<void> {
   const { backend } = answer
   const page = engine.pages.instead(answer.status, answer.rawHeaders, client.request)
-  const { status, rawHeaders } = page ?? answer
-  const reason = page ? (STATUS_CODES[status] ?? '') : answer.reason
-  const body = page ? Readable.from([page.body]) : answer.body
   const stop = (): void => void backend.destroy()
   // A client that is slow to read it holds no handshake's place, and is cut off when its server has no time left.
   lease.opened(({ cut }) => {
@@ -129,7 +132,8 @@ async function relay(
   client.socket.once('close', stop) // else a body that stalls would be awaited for a client that is gone
   let cut: unknown
   try {
-    cut = await reply.send(status, reason, rawHeaders, body)
+    if (page) await sendPage(reply, page)
+    else cut = await reply.send(answer.status, answer.reason, answer.rawHeaders, answer.body)
     await client.answered
   } finally {
     client.socket.off('close', stop)
@@ -137,5 +141,5 @@ async function relay(
     lease.settle(cut instanceof TunnelError ? 'failed' : 'ok')
   }
   if (cut instanceof TunnelError) record.fail(publicError(cut))
-  else record.end(status)
+  else record.end(page?.status ?? answer.status)
 }

@@ -114,6 +114,7 @@ const BAD: [what: string, field: string, options: unknown][] = [
   ['an origin of any kind', 'origins[0]', { upstream, origins: ['*'] }],
   ['hosts with a scheme', 'hosts[0]', { upstream, hosts: ['https://a.example'] }],
   ['a host that is a number', 'hosts[0]', { upstream, hosts: [1] }],
+  ['authorize as a text', 'authorize', { upstream, authorize: 'basic' }],
   ['error pages that are a text', 'errorPages', { upstream, errorPages: '/50x.html' }],
   [
     'an error page of a status that is none',
