@@ -2,8 +2,9 @@ import { parseAddress, writeAddress } from './address.ts'
 import { Fields } from './fields.ts'
 import { TOKEN, headerText, trim } from './header-text.ts'
 import { ADDRESS_OPTIONS, addressName } from './keys.ts'
-import type { KeyFunction, RemoteAddressOptions } from './keys.ts'
+import type { KeyFunction, KeySource, RemoteAddressOptions } from './keys.ts'
 import { parseNetworks } from './networks.ts'
+import type { Networks } from './networks.ts'
 
 /** Whom to believe about the client's address, and how that becomes a key. */
 export interface ForwardedAddressOptions extends RemoteAddressOptions {
@@ -62,24 +63,45 @@ export function forwardedAddress(options: ForwardedAddressOptions): KeyFunction 
   const format = FORMATS.get(header)
   if (format === undefined) throw fields.mismatch('header', [...FORMATS.keys()].join(' or '))
 
-  return ({ address, headers }) => {
-    let client = address
-    let text: string | undefined
-    let end = 0
-    while (trusted.has(client)) {
-      if (text === undefined) {
-        text = headerText(headers, header, ',')
-        end = text.length
-      }
-      if (end < 0) break
-      const start = format.startOf(text, end)
-      const next = format.address(text.slice(start, end))
-      if (next === undefined) break
-      client = next
-      end = start - 1
-    }
+  return source => {
+    const [client] = hopsOf(source, trusted, header, format)
     return client === undefined ? undefined : name(client)
   }
+}
+
+/**
+ * The way that a request has come, as trusted proxies tell it by `X-Forwarded-For`: the client's address, then those of the
+ * proxies, the nearest last, as {@link forwardedAddress} finds them. Empty for a peer on a Unix socket that tells nothing.
+ *
+ * @param trusted - the proxies that are believed
+ */
+export function forwardedHops(
+  source: Pick<KeySource, 'address' | 'headers'>,
+  trusted: Networks
+): readonly string[] {
+  const header = 'x-forwarded-for'
+  return hopsOf(source, trusted, header, FORMATS.get(header)!)
+}
+
+function hopsOf(
+  { address, headers }: Pick<KeySource, 'address' | 'headers'>,
+  trusted: Networks,
+  header: string,
+  format: Format
+): readonly string[] {
+  const hops = address === undefined ? [] : [address]
+  if (!trusted.has(address)) return hops
+  const text = headerText(headers, header, ',')
+  let end = text.length
+  while (end >= 0) {
+    const start = format.startOf(text, end)
+    const next = format.address(text.slice(start, end))
+    if (next === undefined) break
+    hops.push(next)
+    if (!trusted.has(next)) break
+    end = start - 1
+  }
+  return hops.toReversed()
 }
 
 const BRACKETS = /^\[([\da-f]*:[^\]]*)\](?::(?:\d{1,5}|_[\w.-]+))?$/i

@@ -2,11 +2,14 @@ import type { IncomingMessage } from 'node:http'
 import { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import type { Networks } from '@ringway/core/networks'
 import type { Offer, RequestHead } from '@ringway/tunnel'
 import { admit, TunnelError } from '@ringway/tunnel'
 import type { Lingering } from './linger.ts'
 import type { AnyRequest, AnyResponse } from './peer.ts'
-import { headOf, peerOf } from './peer.ts'
+import { headOf } from './peer.ts'
+import type { Origin } from './trust.ts'
+import { originOf } from './trust.ts'
 
 /** What the chain's responses are called by their socket; it isn't in Node's types. */
 interface Assigned {
@@ -44,11 +47,9 @@ export interface Client {
   readonly response: AnyResponse
   /** What its tunnel will carry. */
   readonly socket: Duplex
-  /** As a key; `undefined` on a Unix socket. Read at the start, as a closed socket has none. */
-  readonly address: string | undefined
+  readonly origin: Origin
   /** As sent until {@link admit}, then as the backend gets it. */
   readonly head: RequestHead
-  readonly proto: 'http' | 'https'
   /** Aborted when the client is gone, or by {@link abort}. */
   readonly signal: AbortSignal
   /** Resolves when the answer was given, or can't be. */
@@ -91,10 +92,9 @@ export class UpgradeClient implements Client {
   readonly request: IncomingMessage
   /** Not always the event's stream: Node 26 gives another one when the request has a body. */
   readonly socket: Socket
-  readonly address: string | undefined
+  readonly origin: Origin
   /** The client's head, with the target as it was sent, whatever the host's routers make of `request.url`. */
   readonly head: RequestHead
-  readonly proto: 'http' | 'https'
   readonly signal: AbortSignal
   readonly #lingering: Lingering
   readonly #controller = new AbortController()
@@ -108,16 +108,21 @@ export class UpgradeClient implements Client {
    * @param stream - of the 'upgrade' event
    * @param head - of the 'upgrade' event: what came behind the request
    * @param lingering - takes the socket behind an answer that is no 101
+   * @param trusted - peers that are believed
    */
-  constructor(request: IncomingMessage, stream: Duplex, head: Buffer, lingering: Lingering) {
+  constructor(
+    request: IncomingMessage,
+    stream: Duplex,
+    head: Buffer,
+    lingering: Lingering,
+    trusted: Networks | undefined
+  ) {
     this.request = request
     this.socket = request.socket
     guard(this.socket)
     guard(stream)
     this.#lingering = lingering
-    const { address, proto } = peerOf(request)
-    this.address = address
-    this.proto = proto
+    this.origin = originOf(request, trusted)
     this.head = headOf(request)
     this.signal = this.#controller.signal
     // Back into the socket's own buffer: one place for all that the client says before its tunnel begins.

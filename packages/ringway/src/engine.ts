@@ -5,6 +5,7 @@ import type { Lease } from '@ringway/balancer'
 import { Upstream } from '@ringway/balancer'
 import type { KeyFunction, KeySource } from '@ringway/core'
 import { ConfigError } from '@ringway/core'
+import type { Networks } from '@ringway/core/networks'
 import type { Offer, Splice, SpliceOptions, TunnelEnd } from '@ringway/tunnel'
 import type { Client } from './client.ts'
 import { UpgradeClient } from './client.ts'
@@ -77,6 +78,8 @@ export class Engine {
   readonly splice: SpliceOptions
   readonly #ping: Required<PingOptions> | undefined
   readonly log: Log
+  /** Peers that are believed; `undefined` for nobody. */
+  readonly trusted: Networks | undefined
   readonly admission: Admission
   readonly pages: Pages
   readonly pools: Pools
@@ -101,6 +104,7 @@ export class Engine {
     this.splice = { read, send, linger, lifetime, ...config.splice }
     this.#ping = config.ping
     this.log = config.log
+    this.trusted = config.trusted
     this.admission = config.admission
     this.pages = config.pages
     this.pools = new Pools(config.timeouts)
@@ -139,11 +143,11 @@ export class Engine {
     // A server of HTTP/2 with `allowHTTP1` gives upgrades as one of node:https does.
     const upgrades = Dispatcher.of(
       server as UpgradeServer,
-      (...upgraded) => void this.#refuse(new UpgradeClient(...upgraded, this.#lingering))
+      (...upgraded) => void this.#refuse(new UpgradeClient(...upgraded, this.#lingering, this.trusted))
     )
     const connects = isStreamServer(server)
       ? Connects.of(server, (request, response, code) => {
-          void this.#refuse(new StreamClient(request, response), code)
+          void this.#refuse(new StreamClient(request, response, this.trusted), code)
         })
       : undefined
     const route: Route = { path, take: (...upgraded) => void this.receive(...upgraded, attachment, chain) }
@@ -175,7 +179,7 @@ export class Engine {
     owner: object,
     chain?: Chain
   ): Promise<void> {
-    await this.#receive(new UpgradeClient(request, stream, head, this.#lingering), owner, chain)
+    await this.#receive(new UpgradeClient(request, stream, head, this.#lingering, this.trusted), owner, chain)
   }
 
   /** The same for an extended CONNECT of HTTP/2. */
@@ -185,7 +189,7 @@ export class Engine {
     owner: object,
     chain?: Chain
   ): Promise<void> {
-    await this.#receive(new StreamClient(request, response), owner, chain)
+    await this.#receive(new StreamClient(request, response, this.trusted), owner, chain)
   }
 
   async #receive(client: Client, owner: object, chain: Chain | undefined): Promise<void> {
@@ -315,10 +319,10 @@ export class Engine {
 
   /** Tells the client and the log why its upgrade goes no further. */
   #fail(client: Client, error: unknown): void {
-    const { address, request, socket } = client
+    const { origin, request, socket } = client
     const { method, target } = client.head
     const failure = publicError(error)
-    new Record(this.log, 'upgrade', { address, method, target }).fail(failure)
+    new Record(this.log, 'upgrade', { address: origin.address, method, target }).fail(failure)
     if (!socket.destroyed) plainReply(request, client.response, this.pages).fail(failure)
   }
 

@@ -1,6 +1,8 @@
 import type { KeyFunction, KeySource } from '@ringway/core'
 import { remoteAddress } from '@ringway/core'
 import { Fields } from '@ringway/core/fields'
+import type { Networks } from '@ringway/core/networks'
+import { parseNetworks } from '@ringway/core/networks'
 import type { UpstreamOptions } from '@ringway/balancer'
 import type { RateLimit, SpliceOptions } from '@ringway/tunnel'
 import { Admission } from './admission.ts'
@@ -99,6 +101,14 @@ export interface GatewayOptions {
    */
   readonly sharedReads?: boolean
   /**
+   * Proxies in front that are believed: addresses, networks such as `10.0.0.0/8`, `loopback`, `linklocal`, `uniquelocal`, and
+   * `unix:`. The client's address, for the key, the log and hooks, is then the one that they tell by `X-Forwarded-For`, read
+   * from its right end. Servers get its `X-Forwarded-For` from the client's address on, so without what the client wrote, with
+   * the nearest proxy's address behind; `-Proto` and `-Host` as the nearest proxy sent them, which vouches for them. Default: nobody; what comes is replaced. nginx: `set_real_ip_from` with `real_ip_recursive on`, and
+   * `$proxy_add_x_forwarded_for`. Express: `trust proxy`.
+   */
+  readonly trust?: readonly string[]
+  /**
    * Pages that may open WebSockets here, by their origin: `https://app.example`, or `https://*.app.example` for its
    * sub-domains; any other is refused with 403, `null` too. A client that sends no `Origin` is no browser, and passes. Default:
    * all.
@@ -139,6 +149,7 @@ export interface Config {
   readonly splice: Pick<SpliceOptions, 'watch' | 'sharedReads' | 'halfClose' | 'maxMessage' | 'rate'>
   readonly ping: Required<PingOptions> | undefined
   readonly log: Log
+  readonly trusted: Networks | undefined
   readonly authorize: Authorize | undefined
   readonly admission: Admission
   readonly pages: Pages
@@ -193,6 +204,7 @@ export function checkOptions(options: GatewayOptions): Config {
     'ping',
     'maxMessage',
     'rate',
+    'trust',
     'origins',
     'hosts',
     'authorize',
@@ -231,6 +243,7 @@ export function checkOptions(options: GatewayOptions): Config {
     splice: checkSplice(fields),
     ping: fields.has('ping') ? checkPing(fields) : undefined,
     log,
+    trusted: fields.has('trust') ? parseNetworks(fields.get('trust'), 'trust') : undefined,
     authorize: checkAuthorize(fields),
     admission: new Admission(fields),
     pages: checkErrorPages(fields, log)

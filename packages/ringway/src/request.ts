@@ -7,9 +7,10 @@ import { GatewayError, gatewayError, publicError } from './errors.ts'
 import { whenGone } from './gone.ts'
 import type { Page } from './page.ts'
 import type { AnyRequest, AnyResponse } from './peer.ts'
-import { bodyComes, headersOf, headOf, hostOf, isOver, peerOf, sideOf } from './peer.ts'
+import { bodyComes, headersOf, headOf, hostOf, isOver, sideOf } from './peer.ts'
 import { Record } from './record.ts'
 import type { Reply } from './replies.ts'
+import { originOf } from './trust.ts'
 import { within } from './within.ts'
 
 /** A request as servers get it, its body apart. */
@@ -47,7 +48,7 @@ export async function handle(
   reply: Reply,
   controller: AbortController
 ): Promise<void> {
-  const { address, proto } = peerOf(request)
+  const { address, forwarding } = originOf(request, engine.trusted)
   const { method, target, rawHeaders } = headOf(request)
   const record = new Record(engine.log, 'request', { address, method, target })
   const { signal } = controller
@@ -71,7 +72,7 @@ export async function handle(
     const hasBody = bodyComes(request)
     if (hasBody && request.readableDidRead) throw gatewayError('ERR_RINGWAY_BODY_CONSUMED')
     body = hasBody ? new Body(request) : undefined
-    const headers = requestHeaders(rawHeaders, { for: address, proto, host: hostOf(request) })
+    const headers = requestHeaders(rawHeaders, forwarding)
     const sent: Sent = { method, path: target, headers }
     const { lease, answer } = await firstAnswer(engine, request, sent, body, key, record, signal)
     // A download or a stream of events may go on for hours: it holds no handshake's place, and is cut when its server

@@ -1,11 +1,14 @@
 import type { Http2ServerRequest, Http2ServerResponse, ServerHttp2Stream } from 'node:http2'
 import { constants } from 'node:http2'
 import type { Duplex } from 'node:stream'
+import type { Networks } from '@ringway/core/networks'
 import type { Offer, RequestHead } from '@ringway/tunnel'
 import { admitConnect, StreamSide } from '@ringway/tunnel'
 import type { Client } from './client.ts'
 import { gone, guard } from './client.ts'
-import { headOf, peerOf } from './peer.ts'
+import { headOf } from './peer.ts'
+import type { Origin } from './trust.ts'
+import { originOf } from './trust.ts'
 
 /**
  * The client's side of one upgrade that came as an extended CONNECT of HTTP/2 (RFC 8441), from the server's 'stream' event
@@ -15,9 +18,8 @@ export class StreamClient implements Client {
   readonly request: Http2ServerRequest
   readonly response: Http2ServerResponse
   readonly socket: Duplex
-  readonly address: string | undefined
+  readonly origin: Origin
   head: RequestHead
-  readonly proto: 'http' | 'https'
   readonly signal: AbortSignal
   readonly answered: Promise<void>
   readonly #stream: ServerHttp2Stream
@@ -27,14 +29,13 @@ export class StreamClient implements Client {
   /**
    * @param request - of the stream
    * @param response - of the stream
+   * @param trusted - peers that are believed
    */
-  constructor(request: Http2ServerRequest, response: Http2ServerResponse) {
+  constructor(request: Http2ServerRequest, response: Http2ServerResponse, trusted: Networks | undefined) {
     this.request = request
     this.response = response
     this.#stream = request.stream
-    const { address, proto } = peerOf(request)
-    this.address = address
-    this.proto = proto
+    this.origin = originOf(request, trusted)
     this.head = headOf(request)
     this.signal = this.#controller.signal
     this.answered = new Promise(resolve => {

@@ -5,7 +5,7 @@ import type { Client } from './client.ts'
 import type { Engine } from './engine.ts'
 import { gatewayError, publicError } from './errors.ts'
 import { sendPage } from './page.ts'
-import { headersOf, hostOf } from './peer.ts'
+import { headersOf } from './peer.ts'
 import { Record } from './record.ts'
 import type { Reply } from './replies.ts'
 import { targetFor } from './target.ts'
@@ -26,7 +26,8 @@ export async function upgrade(
   reply: Reply,
   owner: object
 ): Promise<void> {
-  const { address, head } = client
+  const { head } = client
+  const { address } = client.origin
   const { method, target } = head
   const record = new Record(engine.log, 'upgrade', { address, method, target })
   try {
@@ -90,7 +91,6 @@ async function firstAnswer(
   record: Record
 ): Promise<{ lease: Lease; answer: Accepted | Declined }> {
   const { signal } = client
-  const forwarding = { for: client.address, proto: client.proto, host: hostOf(client.request) }
   const tries = engine.upstream.tries(key, signal)
   let last: TunnelError | undefined
   for (;;) {
@@ -99,7 +99,10 @@ async function firstAnswer(
     const { server } = lease
     try {
       const target = targetFor(server, client.request)
-      const answer = await open(target, client.head, offer, forwarding, { ...engine.timeouts, signal })
+      const answer = await open(target, client.head, offer, client.origin.forwarding, {
+        ...engine.timeouts,
+        signal
+      })
       record.tried(server.id, answer.status, answer.timing)
       return { lease, answer }
     } catch (error) {

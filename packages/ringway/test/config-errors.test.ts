@@ -114,6 +114,9 @@ const BAD: [what: string, field: string, options: unknown][] = [
   ['an origin of any kind', 'origins[0]', { upstream, origins: ['*'] }],
   ['hosts with a scheme', 'hosts[0]', { upstream, hosts: ['https://a.example'] }],
   ['a host that is a number', 'hosts[0]', { upstream, hosts: [1] }],
+  ['trust as true', 'trust', { upstream, trust: true }],
+  ['trust in nobody', 'trust', { upstream, trust: [] }],
+  ['trust in a bad network', 'trust[1]', { upstream, trust: ['loopback', '10.0.0.1/8'] }],
   ['authorize as a text', 'authorize', { upstream, authorize: 'basic' }],
   ['error pages that are a text', 'errorPages', { upstream, errorPages: '/50x.html' }],
   [
