@@ -13,6 +13,7 @@ import type { ConnectRoute, StreamServer, Unclaimed } from './connects.ts'
 import { Connects, isStreamServer } from './connects.ts'
 import type { Route, UpgradeServer } from './dispatcher.ts'
 import { Dispatcher } from './dispatcher.ts'
+import { AddressCounts } from './address-limits.ts'
 import type { Admission } from './admission.ts'
 import type { Pages } from './error-pages.ts'
 import { gatewayError, publicError } from './errors.ts'
@@ -82,11 +83,14 @@ export class Engine {
   readonly trusted: Networks | undefined
   readonly admission: Admission
   readonly pages: Pages
+  /** How often clients got each error of ours, by its code. */
+  readonly failures: Map<string, number> = new Map()
   readonly pools: Pools
   readonly tunnels: Tunnels = new Tunnels()
   readonly attachments: Set<Attachment> = new Set()
   /** No new upgrades or requests are taken. */
   closing = false
+  readonly #counts: AddressCounts
   readonly #authorize: Authorize | undefined
   readonly #key: KeyFunction
   readonly #listener: Listener
@@ -110,6 +114,7 @@ export class Engine {
     this.pools = new Pools(config.timeouts)
     this.upstream.on('server:removed', server => this.pools.remove(server))
     this.#authorize = config.authorize
+    this.#counts = new AddressCounts(config.limits)
     this.#key = config.key
     this.#lingering = new Lingering(config.timeouts.linger)
     this.#listener = listener
@@ -198,6 +203,10 @@ export class Engine {
     let offer: Offer
     try {
       await client.ready(this.timeouts.handshake)
+      const verdict = this.#counts.enter(client.origin.address, client.socket)
+      if (verdict !== 'admitted') {
+        return this.#fail(client, gatewayError('ERR_RINGWAY_ADDRESS_LIMIT'), verdict === 'refused')
+      }
       offer = client.admit()
       this.admission.checkHost(hostOf(request))
       this.admission.checkOrigin(client.head.rawHeaders)
@@ -318,11 +327,11 @@ export class Engine {
   }
 
   /** Tells the client and the log why its upgrade goes no further. */
-  #fail(client: Client, error: unknown): void {
+  #fail(client: Client, error: unknown, isTold = true): void {
     const { origin, request, socket } = client
     const { method, target } = client.head
     const failure = publicError(error)
-    new Record(this.log, 'upgrade', { address: origin.address, method, target }).fail(failure)
+    new Record(this, 'upgrade', { address: origin.address, method, target }).fail(failure, isTold)
     if (!socket.destroyed) plainReply(request, client.response, this.pages).fail(failure)
   }
 

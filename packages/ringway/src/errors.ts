@@ -8,6 +8,11 @@ const TABLE = {
   ERR_RINGWAY_QUEUE_FULL: { status: 503, message: 'Too many clients are waiting', retryAfter: true },
   ERR_RINGWAY_QUEUE_TIMEOUT: { status: 503, message: 'No server had room in time', retryAfter: true },
   ERR_RINGWAY_LIMIT: { status: 503, message: 'Too many clients are connected', retryAfter: true },
+  ERR_RINGWAY_ADDRESS_LIMIT: {
+    status: 429,
+    message: 'Too many connections of this address',
+    retryAfter: true
+  },
   ERR_RINGWAY_CLOSING: { status: 503, message: 'The gateway is closing', retryAfter: true },
   ERR_RINGWAY_CHAIN_TIMEOUT: {
     status: 503,

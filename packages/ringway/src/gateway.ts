@@ -78,6 +78,8 @@ export interface ListenOptions {
 export interface GatewayStats {
   /** opened − closed = active, always. */
   readonly tunnels: { readonly active: number; readonly opened: number; readonly closed: number }
+  /** How many clients got each error of the gateway's, by its `code`. */
+  readonly failures: Readonly<Record<string, number>>
   /** The servers and their state. */
   readonly upstream: UpstreamStats
 }
@@ -289,8 +291,13 @@ export class Gateway extends EventEmitter<GatewayEvents> {
 
   /** What is known now, as plain data. */
   stats(): GatewayStats {
-    const { active, opened, closed } = this.#engine.tunnels
-    return { tunnels: { active, opened, closed }, upstream: this.upstream.stats() }
+    const { tunnels, failures } = this.#engine
+    const { active, opened, closed } = tunnels
+    return {
+      tunnels: { active, opened, closed },
+      failures: Object.fromEntries(failures),
+      upstream: this.upstream.stats()
+    }
   }
 
   /**

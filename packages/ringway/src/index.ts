@@ -48,6 +48,7 @@ export type {
   ListenOptions,
   Middleware
 } from './gateway.ts'
+export type { AddressLimits } from './address-limits.ts'
 export { GatewayError } from './errors.ts'
 export type { ErrorAnswer, ErrorPage, ErrorPages } from './error-pages.ts'
 export type { StreamServer } from './connects.ts'

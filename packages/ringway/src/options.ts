@@ -5,6 +5,8 @@ import type { Networks } from '@ringway/core/networks'
 import { parseNetworks } from '@ringway/core/networks'
 import type { UpstreamOptions } from '@ringway/balancer'
 import type { RateLimit, SpliceOptions } from '@ringway/tunnel'
+import type { AddressLimits } from './address-limits.ts'
+import { checkAddressLimits } from './address-limits.ts'
 import { Admission } from './admission.ts'
 import type { ErrorPages, Pages } from './error-pages.ts'
 import { checkErrorPages } from './error-pages.ts'
@@ -120,6 +122,11 @@ export interface GatewayOptions {
    */
   readonly hosts?: readonly string[]
   /**
+   * How much each client address may have; what is beyond it gets 429 with `Retry-After`, and a burst of such refusals is one
+   * line in the log. Default: no limits. What all clients together may have is in `upstream.limits`.
+   */
+  readonly limits?: AddressLimits
+  /**
    * Whether an upgrade or a request is let in: `undefined` lets it in, an answer is the client's, and anything else, a throw or
    * a rejection is a 500. May be async, within `timeouts.chain`; asked before the key, and given the signal that is aborted when
    * the client is gone. Default: all are let in. nginx: `auth_request`.
@@ -150,6 +157,7 @@ export interface Config {
   readonly ping: Required<PingOptions> | undefined
   readonly log: Log
   readonly trusted: Networks | undefined
+  readonly limits: Required<AddressLimits>
   readonly authorize: Authorize | undefined
   readonly admission: Admission
   readonly pages: Pages
@@ -207,6 +215,7 @@ export function checkOptions(options: GatewayOptions): Config {
     'trust',
     'origins',
     'hosts',
+    'limits',
     'authorize',
     'errorPages',
     'interceptErrors',
@@ -228,6 +237,10 @@ export function checkOptions(options: GatewayOptions): Config {
     'lifetime'
   ])
   const log = checkLog(fields)
+  const limits = new Fields(fields.has('limits') ? fields.get('limits') : {}, 'limits', [
+    'tunnelsPerAddress',
+    'handshakesPerSecond'
+  ])
   return {
     upstream: rest,
     key,
@@ -244,6 +257,7 @@ export function checkOptions(options: GatewayOptions): Config {
     ping: fields.has('ping') ? checkPing(fields) : undefined,
     log,
     trusted: fields.has('trust') ? parseNetworks(fields.get('trust'), 'trust') : undefined,
+    limits: checkAddressLimits(limits),
     authorize: checkAuthorize(fields),
     admission: new Admission(fields),
     pages: checkErrorPages(fields, log)

@@ -14,6 +14,7 @@ export interface Try {
 /** What is told of one upgrade or request: one log line, at its end. */
 export class Record {
   readonly #log: Log
+  readonly #failures: Map<string, number>
   readonly #kind: 'upgrade' | 'request'
   readonly #fields: { address: string | undefined; method: string; target: string }
   readonly #started = performance.now()
@@ -22,11 +23,12 @@ export class Record {
   #done = false
 
   constructor(
-    log: Log,
+    { log, failures }: { readonly log: Log; readonly failures: Map<string, number> },
     kind: 'upgrade' | 'request',
     fields: { address: string | undefined; method: string; target: string }
   ) {
     this.#log = log
+    this.#failures = failures
     this.#kind = kind
     this.#fields = fields
   }
@@ -42,9 +44,15 @@ export class Record {
     this.#write('info', status, end)
   }
 
-  /** The client got an error of ours, or was gone first. */
-  fail(error: GatewayError): void {
+  /**
+   * The client got an error of ours, or was gone first.
+   *
+   * @param isTold - false for one that is counted only. Default true
+   */
+  fail(error: GatewayError, isTold = true): void {
     const { status, code, cause } = error
+    if (!this.#done) this.#failures.set(code, (this.#failures.get(code) ?? 0) + 1)
+    if (!isTold) return
     const gone = cause instanceof TunnelError && cause.side === 'client'
     // What a stranger sends is no event; what a server does is worth a look; what our own code does is a fault.
     const level = status === 500 ? 'error' : status > 500 && !gone ? 'warn' : 'info'

@@ -50,7 +50,7 @@ export async function handle(
 ): Promise<void> {
   const { address, forwarding } = originOf(request, engine.trusted)
   const { method, target, rawHeaders } = headOf(request)
-  const record = new Record(engine.log, 'request', { address, method, target })
+  const record = new Record(engine, 'request', { address, method, target })
   const { signal } = controller
   let body: Body | undefined
   const forget = whenGone(sideOf(request), () => {

@@ -29,7 +29,7 @@ export async function upgrade(
   const { head } = client
   const { address } = client.origin
   const { method, target } = head
-  const record = new Record(engine.log, 'upgrade', { address, method, target })
+  const record = new Record(engine, 'upgrade', { address, method, target })
   try {
     const source = { address, method, target, headers: headersOf(client.request), request: reply.request }
     const refusal = await engine.authorize(source, client.signal)

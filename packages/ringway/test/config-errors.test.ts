@@ -117,6 +117,10 @@ const BAD: [what: string, field: string, options: unknown][] = [
   ['trust as true', 'trust', { upstream, trust: true }],
   ['trust in nobody', 'trust', { upstream, trust: [] }],
   ['trust in a bad network', 'trust[1]', { upstream, trust: ['loopback', '10.0.0.1/8'] }],
+  ['limits as a number', 'limits', { upstream, limits: 5 }],
+  ['an unknown limit', 'limits.tunnels', { upstream, limits: { tunnels: 1 } }],
+  ['a negative limit', 'limits.tunnelsPerAddress', { upstream, limits: { tunnelsPerAddress: -1 } }],
+  ['a rate of 0.5', 'limits.handshakesPerSecond', { upstream, limits: { handshakesPerSecond: 0.5 } }],
   ['authorize as a text', 'authorize', { upstream, authorize: 'basic' }],
   ['error pages that are a text', 'errorPages', { upstream, errorPages: '/50x.html' }],
   [
