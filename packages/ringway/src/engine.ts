@@ -3,7 +3,7 @@ import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
 import type { Duplex } from 'node:stream'
 import type { Lease } from '@ringway/balancer'
 import { Upstream } from '@ringway/balancer'
-import type { KeyFunction, KeySource } from '@ringway/core'
+import type { KeySource } from '@ringway/core'
 import { ConfigError } from '@ringway/core'
 import type { Networks } from '@ringway/core/networks'
 import type { Offer, Splice, SpliceOptions, TunnelEnd } from '@ringway/tunnel'
@@ -17,11 +17,10 @@ import { AddressCounts } from './address-limits.ts'
 import type { Admission } from './admission.ts'
 import type { Pages } from './error-pages.ts'
 import { gatewayError, publicError } from './errors.ts'
+import type { Hooks } from './hooks.ts'
 import { Lingering } from './linger.ts'
-import type { Authorize, CloseOptions, GatewayOptions, Log, PingOptions, Timeouts } from './options.ts'
+import type { CloseOptions, GatewayOptions, Log, PingOptions, Timeouts } from './options.ts'
 import { checkOptions } from './options.ts'
-import type { Page } from './page.ts'
-import { toPage } from './page.ts'
 import type { AnyRequest, AnyResponse } from './peer.ts'
 import { hostOf } from './peer.ts'
 import { Pools } from './pools.ts'
@@ -36,7 +35,6 @@ import type { Entry } from './tunnels.ts'
 import { Tunnels } from './tunnels.ts'
 import { UnderWay } from './under-way.ts'
 import { upgrade } from './upgrade.ts'
-import { within } from './within.ts'
 
 /** Runs a request through the host's own chain. */
 export type Chain = (request: AnyRequest, response: AnyResponse) => void
@@ -78,6 +76,7 @@ export class Engine {
   /** What each tunnel is told. */
   readonly splice: SpliceOptions
   readonly #ping: Required<PingOptions> | undefined
+  readonly hooks: Hooks
   readonly log: Log
   /** Peers that are believed; `undefined` for nobody. */
   readonly trusted: Networks | undefined
@@ -91,8 +90,6 @@ export class Engine {
   /** No new upgrades or requests are taken. */
   closing = false
   readonly #counts: AddressCounts
-  readonly #authorize: Authorize | undefined
-  readonly #key: KeyFunction
   readonly #listener: Listener
   readonly #lingering: Lingering
   readonly #handshakes = new UnderWay()
@@ -113,9 +110,8 @@ export class Engine {
     this.pages = config.pages
     this.pools = new Pools(config.timeouts)
     this.upstream.on('server:removed', server => this.pools.remove(server))
-    this.#authorize = config.authorize
     this.#counts = new AddressCounts(config.limits)
-    this.#key = config.key
+    this.hooks = config.hooks
     this.#lingering = new Lingering(config.timeouts.linger)
     this.#listener = listener
   }
@@ -265,22 +261,9 @@ export class Engine {
     return this.upgrade(pending, reply)
   }
 
-  /** Asks the user's hook whether a client is let in; gives the answer if it isn't. */
-  async authorize(source: KeySource, signal: AbortSignal): Promise<Page | undefined> {
-    if (this.#authorize === undefined) return undefined
-    const answer = await within(Promise.resolve(this.#authorize(source, signal)), signal, this.timeouts.chain)
-    if (answer === undefined) return undefined
-    const { status, headers, body = '' } = answer
-    return toPage(status, { 'Content-Type': 'text/plain; charset=utf-8' }, headers, body)
-  }
-
-  /** Asks the user's key function. */
+  /** The key of a client, where servers are chosen by keys. */
   async keyOf(source: KeySource, signal: AbortSignal): Promise<string | undefined> {
-    if (!this.upstream.keyed) return undefined
-    let key = this.#key(source)
-    if (typeof key === 'object') key = await within(Promise.resolve(key), signal, this.timeouts.chain)
-    if (key === undefined || typeof key === 'string') return key
-    throw new TypeError(`The key function must return a string or undefined, not ${typeof key}`)
+    return this.upstream.keyed ? this.hooks.key(source, signal) : undefined
   }
 
   /** Keeps a tunnel until its end. */

@@ -54,13 +54,6 @@ export type { ErrorAnswer, ErrorPage, ErrorPages } from './error-pages.ts'
 export type { StreamServer } from './connects.ts'
 export type { UpgradeServer } from './dispatcher.ts'
 export type { AnyRequest, AnyResponse } from './peer.ts'
-export type {
-  Authorize,
-  CloseOptions,
-  GatewayOptions,
-  Log,
-  PingOptions,
-  Refusal,
-  Timeouts
-} from './options.ts'
+export type { Authorize, HeaderChanges, Refusal, RequestHook } from './hooks.ts'
+export type { CloseOptions, GatewayOptions, Log, PingOptions, Timeouts } from './options.ts'
 export type { Tunnel, TunnelAbout } from './tunnel.ts'

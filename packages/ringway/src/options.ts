@@ -1,4 +1,4 @@
-import type { KeyFunction, KeySource } from '@ringway/core'
+import type { KeyFunction } from '@ringway/core'
 import { remoteAddress } from '@ringway/core'
 import { Fields } from '@ringway/core/fields'
 import type { Networks } from '@ringway/core/networks'
@@ -8,6 +8,8 @@ import type { RateLimit, SpliceOptions } from '@ringway/tunnel'
 import type { AddressLimits } from './address-limits.ts'
 import { checkAddressLimits } from './address-limits.ts'
 import { Admission } from './admission.ts'
+import type { Authorize, RequestHook } from './hooks.ts'
+import { Hooks } from './hooks.ts'
 import type { ErrorPages, Pages } from './error-pages.ts'
 import { checkErrorPages } from './error-pages.ts'
 
@@ -48,22 +50,6 @@ export interface Log {
   /** Failures of hooks and of the gateway itself. */
   error(fields: object, message: string): void
 }
-
-/** The answer to a client that isn't let in. */
-export interface Refusal {
-  /** 200 to 599. */
-  readonly status: number
-  /** Default: `Content-Type: text/plain; charset=utf-8`. */
-  readonly headers?: Readonly<Record<string, string>>
-  /** Default: empty. */
-  readonly body?: string | Buffer
-}
-
-/** See {@link GatewayOptions.authorize}. It may not read the request's body. */
-export type Authorize = (
-  source: KeySource,
-  signal: AbortSignal
-) => Refusal | undefined | Promise<Refusal | undefined>
 
 /** What {@link createGateway} takes. An unknown name is an error, never ignored. */
 export interface GatewayOptions {
@@ -133,6 +119,13 @@ export interface GatewayOptions {
    */
   readonly authorize?: Authorize
   /**
+   * Headers for the server of each upgrade and request, behind all that the gateway sets itself: a text is sent in place of what
+   * the client sent under that name, `undefined` takes it away. Asked once, after the key, whatever servers are tried; may be
+   * async, within `timeouts.chain`. A throw, a rejection, or a name that is the connection's or the handshake's
+   * (`Connection`, `Sec-WebSocket-…`) is a 500. Default: none. nginx: `proxy_set_header`.
+   */
+  readonly request?: RequestHook
+  /**
    * What clients read of errors that the gateway answers itself. In Express and Fastify such errors are the app's to show.
    * Default: a line of text, or HTML or JSON if the client would rather have it, with no word of servers or stacks. nginx:
    * `error_page`. HAProxy: `errorfile`.
@@ -150,7 +143,7 @@ export interface GatewayOptions {
 /** The options, checked, with every default filled in. */
 export interface Config {
   readonly upstream: UpstreamOptions
-  readonly key: KeyFunction
+  readonly hooks: Hooks
   readonly timeouts: Required<Timeouts>
   /** What each tunnel is told, besides its limits in time. */
   readonly splice: Pick<SpliceOptions, 'watch' | 'sharedReads' | 'halfClose' | 'maxMessage' | 'rate'>
@@ -158,7 +151,6 @@ export interface Config {
   readonly log: Log
   readonly trusted: Networks | undefined
   readonly limits: Required<AddressLimits>
-  readonly authorize: Authorize | undefined
   readonly admission: Admission
   readonly pages: Pages
 }
@@ -217,6 +209,7 @@ export function checkOptions(options: GatewayOptions): Config {
     'hosts',
     'limits',
     'authorize',
+    'request',
     'errorPages',
     'interceptErrors',
     'log'
@@ -236,6 +229,15 @@ export function checkOptions(options: GatewayOptions): Config {
     'linger',
     'lifetime'
   ])
+  const timeouts = {
+    chain: times.milliseconds('chain', 30_000, 0),
+    connect: times.milliseconds('connect', 5_000, 1),
+    handshake: times.milliseconds('handshake', 60_000, 1),
+    read: times.milliseconds('read', 60_000, 0),
+    send: times.milliseconds('send', 60_000, 0),
+    linger: times.milliseconds('linger', 5_000, 1),
+    lifetime: times.milliseconds('lifetime', 0, 0)
+  }
   const log = checkLog(fields)
   const limits = new Fields(fields.has('limits') ? fields.get('limits') : {}, 'limits', [
     'tunnelsPerAddress',
@@ -243,22 +245,13 @@ export function checkOptions(options: GatewayOptions): Config {
   ])
   return {
     upstream: rest,
-    key,
-    timeouts: {
-      chain: times.milliseconds('chain', 30_000, 0),
-      connect: times.milliseconds('connect', 5_000, 1),
-      handshake: times.milliseconds('handshake', 60_000, 1),
-      read: times.milliseconds('read', 60_000, 0),
-      send: times.milliseconds('send', 60_000, 0),
-      linger: times.milliseconds('linger', 5_000, 1),
-      lifetime: times.milliseconds('lifetime', 0, 0)
-    },
+    hooks: new Hooks(fields, key, timeouts.chain),
+    timeouts,
     splice: checkSplice(fields),
     ping: fields.has('ping') ? checkPing(fields) : undefined,
     log,
     trusted: fields.has('trust') ? parseNetworks(fields.get('trust'), 'trust') : undefined,
     limits: checkAddressLimits(limits),
-    authorize: checkAuthorize(fields),
     admission: new Admission(fields),
     pages: checkErrorPages(fields, log)
   }
@@ -286,12 +279,6 @@ function guarded(log: Log): Log {
       }
     }
   return { info: safely('info'), warn: safely('warn'), error: safely('error') }
-}
-
-function checkAuthorize(fields: Fields): Authorize | undefined {
-  const authorize = fields.get('authorize')
-  if (authorize === undefined || typeof authorize === 'function') return authorize as Authorize | undefined
-  throw fields.mismatch('authorize', 'a function')
 }
 
 function checkSplice(fields: Fields): Config['splice'] {

@@ -31,13 +31,19 @@ export function toPage(
   const bytes = Buffer.from(body as string) // a copy of what it is, text or bytes
   const all = new Map<string, [string, string]>()
   for (const [name, value] of [...Object.entries(own), ...Object.entries(headers ?? {})]) {
-    validateHeaderName(name)
-    validateHeaderValue(name, value)
+    checkHeader(name, value)
     all.set(name.toLowerCase(), [name, value])
   }
   all.delete('transfer-encoding')
   all.set('content-length', ['Content-Length', String(bytes.length)])
   return { status, rawHeaders: [...all.values()].flat(), body: bytes }
+}
+
+/** @throws TypeError for what no head can hold */
+export function checkHeader(name: string, value: string): void {
+  validateHeaderName(name)
+  if (typeof value !== 'string') throw new TypeError(`${name} must be a text, not a ${typeof value}`)
+  validateHeaderValue(name, value)
 }
 
 /** Sends it in the words of the host. */

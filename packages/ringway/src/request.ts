@@ -63,16 +63,17 @@ export async function handle(
     if (!target.startsWith('/') || hosts.length > 1) throw gatewayError('ERR_RINGWAY_BAD_REQUEST')
     engine.admission.checkHost(hostOf(request))
     const source = { address, method, target, headers: headersOf(request), request: reply.request }
-    const refusal = await engine.authorize(source, signal)
+    const refusal = await engine.hooks.refusal(source, signal)
     if (refusal) {
       await relay(engine, request, response, pageAnswer(refusal), reply, signal)
       return record.end(refusal.status)
     }
     const key = await engine.keyOf(source, signal)
+    const told = await engine.hooks.forwarding(forwarding, source, signal)
     const hasBody = bodyComes(request)
     if (hasBody && request.readableDidRead) throw gatewayError('ERR_RINGWAY_BODY_CONSUMED')
     body = hasBody ? new Body(request) : undefined
-    const headers = requestHeaders(rawHeaders, forwarding)
+    const headers = requestHeaders(rawHeaders, told)
     const sent: Sent = { method, path: target, headers }
     const { lease, answer } = await firstAnswer(engine, request, sent, body, key, record, signal)
     // A download or a stream of events may go on for hours: it holds no handshake's place, and is cut when its server

@@ -1,5 +1,5 @@
 import type { Lease, Recall } from '@ringway/balancer'
-import type { Accepted, Declined, Offer } from '@ringway/tunnel'
+import type { Accepted, Declined, Forwarding, Offer } from '@ringway/tunnel'
 import { open, Splice, TunnelError } from '@ringway/tunnel'
 import type { Client } from './client.ts'
 import type { Engine } from './engine.ts'
@@ -32,7 +32,7 @@ export async function upgrade(
   const record = new Record(engine, 'upgrade', { address, method, target })
   try {
     const source = { address, method, target, headers: headersOf(client.request), request: reply.request }
-    const refusal = await engine.authorize(source, client.signal)
+    const refusal = await engine.hooks.refusal(source, client.signal)
     if (refusal) {
       client.hurry(engine.timeouts.send)
       await sendPage(reply, refusal)
@@ -40,7 +40,8 @@ export async function upgrade(
       return record.end(refusal.status)
     }
     const key = await engine.keyOf(source, client.signal)
-    const { lease, answer } = await firstAnswer(engine, client, offer, key, record)
+    const forwarding = await engine.hooks.forwarding(client.origin.forwarding, source, client.signal)
+    const { lease, answer } = await firstAnswer(engine, client, offer, forwarding, key, record)
     client.hurry(engine.timeouts.send)
     if (answer.kind === 'declined') return await relay(engine, client, reply, lease, answer, record)
 
@@ -87,6 +88,7 @@ async function firstAnswer(
   engine: Engine,
   client: Client,
   offer: Offer,
+  forwarding: Forwarding,
   key: string | undefined,
   record: Record
 ): Promise<{ lease: Lease; answer: Accepted | Declined }> {
@@ -99,7 +101,7 @@ async function firstAnswer(
     const { server } = lease
     try {
       const target = targetFor(server, client.request)
-      const answer = await open(target, client.head, offer, client.origin.forwarding, {
+      const answer = await open(target, client.head, offer, forwarding, {
         ...engine.timeouts,
         signal
       })

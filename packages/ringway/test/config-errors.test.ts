@@ -121,6 +121,7 @@ const BAD: [what: string, field: string, options: unknown][] = [
   ['an unknown limit', 'limits.tunnels', { upstream, limits: { tunnels: 1 } }],
   ['a negative limit', 'limits.tunnelsPerAddress', { upstream, limits: { tunnelsPerAddress: -1 } }],
   ['a rate of 0.5', 'limits.handshakesPerSecond', { upstream, limits: { handshakesPerSecond: 0.5 } }],
+  ['request as headers', 'request', { upstream, request: { 'X-A': 'b' } }],
   ['authorize as a text', 'authorize', { upstream, authorize: 'basic' }],
   ['error pages that are a text', 'errorPages', { upstream, errorPages: '/50x.html' }],
   [

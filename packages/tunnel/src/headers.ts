@@ -9,6 +9,8 @@ export interface Forwarding {
   readonly proto: 'http' | 'https'
   /** The client's `Host` header. */
   readonly host: string | undefined
+  /** Headers that are set in place of all others of their name, or left out where `undefined`. Default: none. */
+  readonly changes?: Readonly<Record<string, string | undefined>>
 }
 
 /** Headers that speak of one hop only: RFC 9110 section 7.6.1, and those that older software sends. */
@@ -53,6 +55,25 @@ export function requestHeaders(raw: readonly string[], forwarding: Forwarding): 
   if (forwarding.for !== undefined) headers.push('X-Forwarded-For', forwarding.for)
   headers.push('X-Forwarded-Proto', forwarding.proto)
   if (forwarding.host !== undefined) headers.push('X-Forwarded-Host', forwarding.host)
+  return forwarding.changes === undefined ? headers : changed(headers, forwarding.changes)
+}
+
+/** What stays keeps its place; what is set stands where the first one of its name was, or at the end. */
+function changed(raw: readonly string[], changes: Readonly<Record<string, string | undefined>>): string[] {
+  const left = new Map(Object.entries(changes).map(change => [change[0].toLowerCase(), change]))
+  const names = new Set(left.keys())
+  const headers: string[] = []
+  const set = ([name, value]: [string, string | undefined]): void => {
+    if (value !== undefined) headers.push(name, value)
+  }
+  for (let i = 0; i < raw.length; i += 2) {
+    const name = raw[i]!.toLowerCase()
+    const change = left.get(name)
+    left.delete(name)
+    if (change !== undefined) set(change)
+    else if (!names.has(name)) headers.push(raw[i]!, raw[i + 1]!)
+  }
+  for (const change of left.values()) set(change)
   return headers
 }
 
