@@ -1,6 +1,5 @@
 import { EventEmitter } from 'node:events'
 import type { IncomingMessage, RequestListener } from 'node:http'
-import { createServer } from 'node:http'
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
 import type { ServerOptions as HttpsOptions } from 'node:https'
 import type { Duplex } from 'node:stream'
@@ -22,7 +21,7 @@ import { Engine } from './engine.ts'
 import { gatewayError } from './errors.ts'
 import { checkClose } from './options.ts'
 import type { CloseOptions, GatewayOptions } from './options.ts'
-import { canServe, listening, tlsServer } from './own-server.ts'
+import { canServe, listening, ownServer } from './own-server.ts'
 import type { AnyRequest, AnyResponse } from './peer.ts'
 import { middlewareReply, plainReply } from './reply.ts'
 import { isBelow } from './routes.ts'
@@ -67,6 +66,12 @@ export interface ListenOptions {
   readonly path?: string
   /** As `https.createServer` takes them; with it the server speaks TLS. */
   readonly tls?: HttpsOptions
+  /**
+   * Milliseconds that a client has for the whole head of a request, from its connection on or behind the request before; then
+   * it gets 408. 0 is no limit. Default 60,000. On a server of your own it is that server's. nginx: `client_header_timeout`.
+   * HAProxy: `timeout http-request`.
+   */
+  readonly headersTimeout?: number
   /**
    * Connections of trusted peers begin with a PROXY header, before TLS: see {@link acceptProxy}, which has the same fields.
    * What is refused goes to the gateway's log. Default: none does. nginx: `listen … proxy_protocol`. HAProxy: `accept-proxy`.
@@ -233,8 +238,9 @@ export class Gateway extends EventEmitter<GatewayEvents> {
    * a GatewayError `ERR_RINGWAY_CLOSING` when the gateway is closed, or closed meanwhile
    */
   async listen(options: ListenOptions = {}): Promise<UpgradeServer> {
-    const fields = new Fields(options, '', ['port', 'host', 'path', 'tls', 'acceptProxy'])
+    const fields = new Fields(options, '', ['port', 'host', 'path', 'tls', 'headersTimeout', 'acceptProxy'])
     const port = fields.integer('port', 0, 0, 65_535)
+    const headersTimeout = fields.milliseconds('headersTimeout', 60_000, 0)
     const [path] = pathsOf(fields.text('path')) as [string]
     const proxied = fields.has('acceptProxy')
       ? checkAcceptProxy(new Fields(options.acceptProxy, 'acceptProxy', ['from', 'timeout']))
@@ -247,7 +253,7 @@ export class Gateway extends EventEmitter<GatewayEvents> {
     if (options.tls !== undefined && !canServe(options.tls)) {
       throw fields.mismatch('tls', 'an object with cert and key, pfx, or SNICallback')
     }
-    const server = options.tls === undefined ? createServer(handler) : tlsServer(options.tls, handler)
+    const server = ownServer(options.tls, headersTimeout, handler)
     const detach = this.attach(server, { path, through: false })
     this.#servers.set(server, proxied ? readHeaders(server, proxied, this.#engine.log) : () => {})
     try {

@@ -1,4 +1,5 @@
-import type { RequestListener } from 'node:http'
+import type { RequestListener, ServerOptions } from 'node:http'
+import { createServer } from 'node:http'
 import type { ServerOptions as HttpsOptions } from 'node:https'
 import { createServer as createTlsServer } from 'node:https'
 import { ConfigError } from '@ringway/core'
@@ -26,10 +27,24 @@ export function canServe(tls: HttpsOptions | null): boolean {
   return typeof tls === 'object' && tls !== null && Boolean(tls.cert ?? tls.pfx ?? tls.SNICallback)
 }
 
-/** @throws ConfigError for options that can't be used */
-export function tlsServer(tls: HttpsOptions, handler: RequestListener): UpgradeServer {
+/**
+ * Makes a server.
+ *
+ * @param headersTimeout - milliseconds for a request's head; 0 is no limit
+ * @throws ConfigError for TLS options that can't be used
+ */
+export function ownServer(
+  tls: HttpsOptions | undefined,
+  headersTimeout: number,
+  handler: RequestListener
+): UpgradeServer {
+  // Node looks only so often whether a head is late, each 30 s by itself; a later one than 5 % is no limit.
+  const interval = Math.min(1000, Math.max(50, headersTimeout / 20))
+  // A body may take as long as it likes, if something of it comes: the wait for the server's answer sees to that.
+  const times: ServerOptions = { headersTimeout, requestTimeout: 0, connectionsCheckingInterval: interval }
+  if (tls === undefined) return createServer(times, handler)
   try {
-    return createTlsServer(tls, handler)
+    return createTlsServer({ ...times, ...tls }, handler)
   } catch (error) {
     throw new ConfigError('tls', (error as Error).message)
   }

@@ -221,6 +221,7 @@ const LISTEN: [what: string, field: string, options: unknown][] = [
   ['a port that is a text', 'port', { port: '443' }],
   ['a negative port', 'port', { port: -1 }],
   ['a port beyond 65535', 'port', { port: 65_536 }],
+  ['a negative headersTimeout', 'headersTimeout', { headersTimeout: -1 }],
   ['an empty host', 'host', { host: '' }],
   ['a bad path', 'path', { path: 'ws' }],
   ['an unknown option', 'address', { address: '::' }],
