@@ -33,6 +33,7 @@ const TABLE = {
     message: 'The target must be a path, Host must be given once, and no header may be malformed',
     retryAfter: false
   },
+  ERR_RINGWAY_BODY_TIMEOUT: { status: 408, message: 'The request body stopped coming', retryAfter: false },
   ERR_RINGWAY_HOOK: { status: 500, message: 'A hook of the gateway failed', retryAfter: false },
   ERR_RINGWAY_BODY_CONSUMED: {
     status: 500,

@@ -40,7 +40,7 @@ export function ownServer(
 ): UpgradeServer {
   // Node looks only so often whether a head is late, each 30 s by itself; a later one than 5 % is no limit.
   const interval = Math.min(1000, Math.max(50, headersTimeout / 20))
-  // A body may take as long as it likes, if something of it comes: the wait for the server's answer sees to that.
+  // A body may take as long as it likes; the limit `read` is for one that stalls.
   const times: ServerOptions = { headersTimeout, requestTimeout: 0, connectionsCheckingInterval: interval }
   if (tls === undefined) return createServer(times, handler)
   try {

@@ -18,6 +18,7 @@ export function plainReply(request: AnyRequest, response: AnyResponse, pages: Pa
       // What was set for another answer says nothing of this one's body.
       forgetBody(response)
       const { status, rawHeaders, body } = pages.of(error, request)
+      if (error.status === 408) response.shouldKeepAlive = false // the rest of the request may still come
       setHeaders(response, status, rawHeaders)
       response.writeHead(status, STATUS_CODES[status] ?? '') // named, as a reason that Node refused may be set
       response.end(body)

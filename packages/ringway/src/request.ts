@@ -72,7 +72,8 @@ export async function handle(
     const told = await engine.hooks.forwarding(forwarding, source, signal)
     const hasBody = bodyComes(request)
     if (hasBody && request.readableDidRead) throw gatewayError('ERR_RINGWAY_BODY_CONSUMED')
-    body = hasBody ? new Body(request) : undefined
+    const stalled = (): void => controller.abort(gatewayError('ERR_RINGWAY_BODY_TIMEOUT'))
+    body = hasBody ? new Body(request, engine.timeouts.read, stalled) : undefined
     const headers = requestHeaders(rawHeaders, told)
     const sent: Sent = { method, path: target, headers }
     const { lease, answer } = await firstAnswer(engine, request, sent, body, key, record, signal)
@@ -186,10 +187,18 @@ class Body {
   /** The client's connection failed in the middle of it. */
   broken = false
   readonly #request: AnyRequest
+  readonly #limit: number
+  readonly #stalled: () => void
   #left = false
 
-  constructor(request: AnyRequest) {
+  /**
+   * @param limit - milliseconds of silence while it is read; 0 for none
+   * @param stalled - called then
+   */
+  constructor(request: AnyRequest, limit: number, stalled: () => void) {
     this.#request = request
+    this.#limit = limit
+    this.#stalled = stalled
   }
 
   /** Nobody waits for the rest: it is read and dropped, since the next request on this connection is behind it. */
@@ -201,14 +210,22 @@ class Body {
   /** For one try. Leaving it early doesn't destroy the request, whose connection still awaits an answer. */
   async *read(): AsyncGenerator<Buffer, void, void> {
     this.started = true
+    const wait = (): NodeJS.Timeout | undefined =>
+      this.#limit > 0 ? setTimeout(this.#stalled, this.#limit) : undefined
+    let timer = wait()
     try {
-      yield* this.#request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>
+      for await (const chunk of this.#request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+        clearTimeout(timer)
+        yield chunk
+        timer = wait()
+      }
       // Over HTTP/2 a body that is cut off ends like any other.
       if ('stream' in this.#request && this.#request.aborted) throw new Error('The request was cut off')
     } catch (error) {
       this.broken = true
       throw error
     } finally {
+      clearTimeout(timer)
       if (this.#left) this.#request.resume()
     }
   }

@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict'
+import { createServer } from 'node:http'
 import test from 'node:test'
 import type { TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { GatewayOptions, ListenOptions } from '../src/index.ts'
 import { createGateway } from '../src/index.ts'
-import { echo } from './support/gate-backend.ts'
-import { recorder } from './support/gate-host.ts'
+import { echo, listen as listenOn } from './support/gate-backend.ts'
+import { recorder, settled } from './support/gate-host.ts'
 import { certificate, dial, handshake, tunnel } from './support/gate-peer.ts'
+import { until } from './support/gate-waiting.ts'
 import { backend as webServer } from './support/mount-backend.ts'
 
 async function alone(
@@ -79,4 +81,31 @@ test('with 0 a head may take as long as it likes', async t => {
   await sleep(300)
   peer.write(second)
   assert.equal((await peer.head()).status, 101)
+})
+
+test('a body that stalls gets 408 after the read limit, and its server is left alone', async t => {
+  let aborted = 0
+  const web = await webServer(t, {
+    page: request => request.resume().on('error', () => aborted++)
+  })
+  const { log, lines } = recorder()
+  const gateway = createGateway({ log, timeouts: { read: 400 }, upstream: { servers: [web.address] } })
+  t.after(async () => gateway.close())
+  const port = await listenOn(t, createServer(gateway.handleRequest.bind(gateway)))
+  const peer = await dial(t, port)
+  peer.write('POST / HTTP/1.1\r\nHost: gate.test\r\nContent-Length: 10\r\n\r\nabc')
+  await sleep(200)
+  peer.write('d')
+  const started = performance.now()
+  const head = await peer.head()
+  const took = performance.now() - started
+  assert.equal(head.status, 408)
+  assert.deepEqual(head.values('connection'), ['close'])
+  assert.ok(took >= 395, `${took} ms`)
+  await peer.left()
+  await until(() => aborted === 1, 'the server is left alone')
+  await until(() => lines.length === 1, 'a line')
+  assert.equal(lines[0]!.fields['code'], 'ERR_RINGWAY_BODY_TIMEOUT')
+  await settled(gateway)
+  assert.equal(gateway.upstream.servers[0]!.state, 'up')
 })
