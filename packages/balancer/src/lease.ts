@@ -69,7 +69,7 @@ export class ServerLease implements Lease {
     if (phase === 'settled') return
     if (phase === 'tunnel') {
       const openFor = outcome === 'failed' ? performance.now() - this.#openedAt : undefined
-      return this.server.closed(this, openFor)
+      return this.server.closed(this.#attempt, this, openFor)
     }
     if (outcome === 'ok') return this.server.answered(this.#attempt)
     if (outcome === 'failed') return this.server.failed(this.#attempt)

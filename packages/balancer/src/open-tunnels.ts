@@ -17,6 +17,8 @@ export class OpenTunnels {
   readonly #around: Surroundings
   /** What asks one more tunnel to end: of a server that was down, and of those that belong to an id, last. */
   readonly #joins = new Map<Server | string, Join>()
+  /** By the id that they are for: a later one takes the place of the one before. */
+  readonly #rebalances = new Map<string, RecallPlan>()
 
   constructor(
     config: Pick<UpstreamConfig, 'onDown' | 'rebalance' | 'spread'>,
@@ -52,7 +54,8 @@ export class OpenTunnels {
   /** A server went down. */
   down(server: Server): void {
     const { onDown, spread } = this.#config
-    if (onDown === 'keep' || server.state !== 'down') return
+    // One at a time: it isn't back before a trial has gone well.
+    if (onDown === 'keep' || server.state !== 'down' || this.#joins.has(server)) return
     const plan: RecallPlan = {
       leases: () => server.tunnels,
       reason: 'down',
@@ -60,7 +63,7 @@ export class OpenTunnels {
       delay: 0,
       spread,
       deadline: Infinity,
-      isWanted: () => !server.isWell && server.state !== 'removed',
+      isWanted: () => !server.isWell && server.isListed,
       // It is used all the same then.
       isPaused: () => this.#around.isPanic() || this.#isLast(server)
     }
@@ -76,22 +79,31 @@ export class OpenTunnels {
         .set()
         .servers.filter(({ id }) => id !== home.id)
         .flatMap(({ tunnels }) => [...tunnels].filter(lease => this.#homeOf(lease) === home.id))
-    const startsAt = performance.now() + home.slowStart
+    // Not in this very moment, in which it may be down and up again many times.
+    const delay = home.slowStart + 1
+    const startsAt = performance.now() + delay
+    const { id } = home
     const plan: RecallPlan = {
       leases: strayed,
       reason: 'rebalance',
       code: 1012,
-      delay: home.slowStart,
+      delay,
       spread,
       deadline: Infinity,
-      isWanted: () => home.isWell
+      isWanted: () => home.isWell && this.#rebalances.get(id) === plan
     }
+    this.#rebalances.set(id, plan)
     this.#recalls.begin(plan, join => {
       // Who chose later went elsewhere for other reasons.
-      this.#joins.set(home.id, lease => {
+      this.#joins.set(id, lease => {
         if (lease.since <= startsAt) join(lease)
       })
     })
+  }
+
+  /** A server has left the set: how its tunnels end is said by a drain. */
+  left(server: Server): void {
+    this.#joins.delete(server)
   }
 
   /** A server is well: its outage is no tunnel's end any more. */
@@ -102,7 +114,9 @@ export class OpenTunnels {
   /** Nothing is left of a server that had left the set, where another one of its id may be. */
   gone(server: Server): void {
     this.#joins.delete(server)
-    if (!this.#around.set().servers.some(({ id }) => id === server.id)) this.#joins.delete(server.id)
+    if (this.#around.set().servers.some(({ id }) => id === server.id)) return
+    this.#joins.delete(server.id)
+    this.#rebalances.delete(server.id)
   }
 
   /** Whether no other server is well, so that its clients have nowhere to go. */

@@ -113,9 +113,12 @@ export class Queue {
    */
   turn(server: Server, wasFull = false): void {
     const all = this.#unasked.delete(server) || wasFull
+    const wasUsable = server.usable
     for (const waiter of this.#waiters) {
       const mayBeChosen = this.#mayBeChosen(server)
-      if (mayBeChosen && !server.hasPlace) {
+      // Somebody has become its one trial meanwhile: then it is no better than others that are out.
+      const isTaken = wasUsable && !server.usable
+      if (mayBeChosen && !server.hasPlace && !isTaken) {
         // With many who wait it takes long to ask them all, for nothing.
         if (all) this.#unasked.add(server)
         return

@@ -8,17 +8,21 @@ interface Batch {
   readonly plan: RecallPlan
   /** Of the monotonic clock. */
   startsAt: number
+  /** Milliseconds. */
+  spread: number
   readonly endsAt: number
-  lookedAt: number
-  /** Undefined before the start. */
+  /** Undefined before the start, and in a pause. */
   leases: ServerLease[] | undefined
-  /** How many were asked. */
+  /** How many of them were asked. */
   asked: number
+  /** All that were ever asked. */
+  readonly told: WeakSet<ServerLease>
+  isPaused: boolean
 }
 
 /** Which tunnels should end, why, how and when. */
 export interface RecallPlan {
-  /** Asked for once, when the first is due. */
+  /** Asked for when the first is due, and when a pause is over. */
   readonly leases: () => Iterable<ServerLease>
   readonly reason: Recall['reason']
   readonly code: number
@@ -30,7 +34,10 @@ export interface RecallPlan {
   readonly deadline: number
   /** Asked now and then: false ends it. */
   readonly isWanted: () => boolean
-  /** Asked now and then: for as long as it is true nobody is asked, and the time stands still. Default: never. */
+  /**
+   * Asked now and then: for as long as it is true nobody is asked, and then those that are left, over what was left of the time;
+   * over all of it where nothing was. Default: never.
+   */
   readonly isPaused?: () => boolean
 }
 
@@ -53,10 +60,12 @@ export class Recalls {
     const batch: Batch = {
       plan,
       startsAt: now + plan.delay,
+      spread: plan.spread,
       endsAt: now + plan.deadline,
-      lookedAt: now,
       leases: undefined,
-      asked: 0
+      asked: 0,
+      told: new WeakSet(),
+      isPaused: false
     }
     const follow = (): void => {
       if (this.#ended) return
@@ -69,7 +78,8 @@ export class Recalls {
     follow()
     hold(lease => {
       if (!plan.isWanted()) return
-      batch.leases?.push(lease)
+      // In a pause, those there are are asked for when it is over.
+      if (!batch.isPaused && plan.isPaused?.() !== true) batch.leases?.push(lease)
       follow()
     })
     this.#ask(batch, now)
@@ -95,22 +105,22 @@ export class Recalls {
   }
 
   #ask(batch: Batch, now: number): void {
-    const { plan, endsAt, lookedAt } = batch
-    batch.lookedAt = now
+    const { plan, endsAt } = batch
     // Asked before each tunnel, since whoever is asked to end may change what we are doing.
     const isOver = (): boolean => this.#ended || !plan.isWanted()
     if (isOver()) return void this.#batches.delete(batch)
-    if (plan.isPaused?.() === true) {
-      batch.startsAt += now - lookedAt
-      return
-    }
-    const { startsAt } = batch
+    if (plan.isPaused?.() === true) return pause(batch, now)
+    if (batch.isPaused) Object.assign(batch, { isPaused: false, startsAt: Math.max(batch.startsAt, now) })
+    const { startsAt, spread, told } = batch
     if (now < startsAt) return
-    const leases = (batch.leases ??= [...plan.leases()])
-    const passed = (now - startsAt) / plan.spread
+    const leases = (batch.leases ??= [...plan.leases()].filter(lease => !told.has(lease)))
+    const passed = (now - startsAt) / spread
     const due = passed < 1 ? Math.floor(passed * leases.length) + 1 : leases.length
-    while (batch.asked < Math.min(due, leases.length) && !isOver())
-      recall(leases[batch.asked++]!, plan, false)
+    while (batch.asked < Math.min(due, leases.length) && !isOver()) {
+      const lease = leases[batch.asked++]!
+      told.add(lease)
+      recall(lease, plan, false)
+    }
     if (now >= endsAt) {
       for (const lease of leases) if (!isOver()) recall(lease, plan, true)
     }
@@ -121,6 +131,16 @@ export class Recalls {
     batch.leases = []
     batch.asked = 0
   }
+}
+
+/** Nobody is kept meanwhile, as a pause may last for days. */
+function pause(batch: Batch, now: number): void {
+  if (batch.isPaused) return
+  batch.isPaused = true
+  const left = Math.max(0, batch.startsAt + batch.spread - now)
+  batch.spread = left > 0 ? Math.min(left, batch.spread) : batch.plan.spread
+  batch.leases = undefined
+  batch.asked = 0
 }
 
 function recall(lease: ServerLease, { reason, code }: RecallPlan, cut: boolean): void {

@@ -144,6 +144,11 @@ export class Server implements UpstreamServer {
     return this.#health.usable && this.state !== 'probation'
   }
 
+  /** Whether it is in the set. */
+  get isListed(): boolean {
+    return this.state !== 'draining' && this.state !== 'removed'
+  }
+
   /** Whether it is meant to take traffic. */
   get isWanted(): boolean {
     return this.#health.isWanted
@@ -272,13 +277,13 @@ export class Server implements UpstreamServer {
    *
    * @param openFor - milliseconds, when it was the server that broke it off
    */
-  closed(lease: ServerLease, openFor: number | undefined): void {
+  closed(attempt: Attempt, lease: ServerLease, openFor: number | undefined): void {
     this.active--
     this.#around.load.active--
     this.tunnels.delete(lease)
     const { outliers } = this.#around
     if (outliers !== undefined && openFor !== undefined && openFor < outliers.earlyDeath) {
-      outliers.diedEarly(this)
+      if (this.#health.isNews(attempt)) outliers.diedEarly(this)
     }
     this.#around.freed(this)
   }

@@ -434,6 +434,7 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     const gone = before.servers.filter(server => !staying.has(server))
     for (const server of gone) {
       this.#departures.add(server)
+      this.#tunnels.left(server)
       server.leave(reason)
     }
     for (const server of gone) this.#freed(server)

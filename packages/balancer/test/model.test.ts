@@ -131,6 +131,7 @@ class Run {
     const seen = [...this.#models].filter(([, { state }]) => state !== 'removed')
     assert.deepEqual(new Set(this.upstream.servers), new Set(seen.map(([server]) => server)))
     for (const [server, model] of seen) {
+      model.learn(server.usable)
       const stats = servers[this.upstream.servers.indexOf(server)]!
       const is = [server.state, server.usable, server.active, server.handshakes, stats.fails, stats.ejected]
       const should = [model.state, model.usable, model.active, model.handshakes, model.fails, model.ejected]

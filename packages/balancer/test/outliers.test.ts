@@ -203,6 +203,27 @@ test('a share that is exactly as much larger takes it out, one that is a try les
   }
 })
 
+test('early deaths of one incident take a server out once: those after it was taken out tell of that', async t => {
+  const time = clock(t)
+  const set = outlying(t, { consecutive: 0, share: 0.5, minTries: 20, earlyDeath: 1000, time: 300 })
+  const [a, ...others] = set.servers
+  for (const { id } of others) for (let i = 0; i < 50; i++) await tryOn(set, id, 'ok')
+  const leases = []
+  for (let i = 0; i < 100; i++) {
+    const lease = await acquired(set, 'x', others)
+    lease.opened()
+    leases.push(lease)
+  }
+  for (const lease of leases) lease.settle('failed')
+  assert.equal(a!.state, 'down')
+  time.advance(300)
+  await tryOn(set, a!.id, 'ok')
+  assert.equal(a!.state, 'up')
+  for (let i = 0; i < 100; i++) await tryOn(set, a!.id, 'ok')
+  await tryOn(set, a!.id, 'failed')
+  assert.equal(a!.state, 'up')
+})
+
 test('0 turns off each way out: failures in a row, the share, early deaths', async t => {
   clock(t)
   const set = outlying(t, { consecutive: 0, share: 0, minTries: 1 })

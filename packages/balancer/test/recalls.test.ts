@@ -181,7 +181,7 @@ for (const [what, act] of [
   ['end it all', (set: Upstream) => set[Symbol.asyncDispose]()]
 ] as const) {
   test(`whoever is asked to end may ${what}`, async t => {
-    clock(t)
+    const time = clock(t)
     const set = upstream(t, { servers: ['b:80', 'c:80'], rebalance: 'close', spread: 0 })
     let left = keys.length
     let done: Promise<unknown> | undefined
@@ -194,6 +194,7 @@ for (const [what, act] of [
       })
     }
     void set.setServers(located(servers))
+    time.advance(40)
     assert.ok(done !== undefined && left < keys.length)
     const sum = set.servers.reduce((all, { active }) => all + active, 0)
     assert.deepEqual([set.stats().active, sum], [left, left])
@@ -319,6 +320,71 @@ test('whoever is asked to end may end it all: nobody else is asked in that turn'
   }
   await set.drain('a:80', { spread: 0, deadline: 0 })
   assert.equal(asked, 1)
+})
+
+test('a server whose trials fail is in one outage: its tunnels are asked once, and evenly', async t => {
+  const { set, time, on } = await scene(t, { onDown: 'close', spread: 10_000, failTimeout: 200 }, false)
+  const theirs = on('a:80')
+  const started = performance.now()
+  await tryOn(set, 'a:80', 'failed')
+  for (let i = 0; i < 20; i++) {
+    time.advance(200)
+    assert.equal(set.servers[0]!.state, 'probation')
+    await tryOn(set, 'a:80', 'failed')
+  }
+  time.advance(8_000)
+  assertEven(theirs, started, 10_000)
+  assert.ok(theirs.every(({ asked }) => asked.length === 1))
+})
+
+test('what opens on a server that is down in a panic is asked when that is over, evenly', async t => {
+  const health = { type: 'tcp', interval: 600_000, rise: 1, fall: 1 } as const
+  const { set, time } = await scene(t, { onDown: 'close', spread: 1000, panic: 0.6, health })
+  const probed = (id: string, ok: boolean): void => {
+    const server = set.servers.find(each => each.id === id) as Server
+    server.probed({ ok, at: 0, took: 0 }, performance.now())
+  }
+  for (const { id } of set.servers) probed(id, true)
+  probed('a:80', false)
+  time.advance(2000)
+  probed('b:80', false)
+  assert.equal(set.stats().panic, true)
+  const opened = await Promise.all(keys.map(async key => open(set, key, false)))
+  const theirs = opened.filter(({ lease }) => lease.server.id === 'a:80')
+  assert.ok(theirs.length > 3)
+  time.advance(5000)
+  assert.ok(theirs.every(({ asked }) => asked.length === 0))
+  probed('b:80', true)
+  const ended = performance.now()
+  time.advance(1100)
+  assert.ok(theirs.every(({ asked }) => asked.length === 1))
+  const gaps = theirs.map(({ asked }, i) => asked[0]!.at - ended - (1000 / theirs.length) * i)
+  assert.ok(Math.min(...gaps) >= 0 && Math.max(...gaps) <= 40, gaps.join())
+})
+
+test('a server that leaves the set without a drain has its tunnels asked no more for its outage', async t => {
+  const { set, time, tunnels } = await scene(t, { onDown: 'close', spread: 1000, failTimeout: 60_000 })
+  await tryOn(set, 'a:80', 'failed')
+  time.advance(100)
+  void set.setServers(located(['b:80', 'c:80']))
+  const asked = (): number => tunnels.filter(each => each.asked.length > 0).length
+  const before = asked()
+  assert.ok(before > 0)
+  time.advance(5000)
+  assert.equal(asked(), before)
+})
+
+test('a server that goes down and up many times in a moment has its strays asked once, one by one', async t => {
+  const time = clock(t)
+  const set = upstream(t, { servers: ['b:80', 'c:80'], rebalance: 'close', spread: 10_000 })
+  const tunnels: Tunnel[] = []
+  for (const key of keys) tunnels.push(await open(set, key))
+  for (let i = 0; i < 20; i++) {
+    void set.setServers(located(['b:80', 'c:80']))
+    void set.setServers(located(servers))
+  }
+  time.advance(40)
+  assert.equal(tunnels.filter(({ asked }) => asked.length > 0).length, 1)
 })
 
 test('a strategy that fails later harms no tunnel that opens', async t => {

@@ -56,6 +56,8 @@ export class ModelServer {
   #outs = 0
   /** Those under way that began in this probation; more than one by a panic. */
   #trials: ModelTry[] = []
+  /** Those of them that began at the very moment when its failures' time was over: in a panic, they may have been first. */
+  #unsure: ModelTry[] = []
   #failedInARow = 0
   #ejections = 0
   #wellSince = 0
@@ -144,9 +146,19 @@ export class ModelServer {
     }
   }
 
+  /** Which of them were first is seen of whether it takes another one. */
+  learn(usable: boolean): void {
+    if (this.#unsure.length === 0 || this.isFull) return
+    if (usable) this.#trials = this.#trials.filter(each => !this.#unsure.includes(each))
+    this.#unsure = []
+  }
+
   begin(): ModelTry {
     const attempt = { server: this, began: this.#outs }
-    if (this.state === 'probation') this.#trials.push(attempt)
+    if (this.state === 'probation') {
+      this.#trials.push(attempt)
+      if (this.isJustOver) this.#unsure.push(attempt)
+    }
     this.handshakes++
     return attempt
   }
