@@ -54,8 +54,8 @@ export interface ServerSurroundings extends HealthSurroundings {
   /** Told when a try has become a tunnel. Must not throw. */
   readonly opened: (server: Server, lease: ServerLease) => void
   /**
-   * Told when a try is no longer under way, or a tunnel has ended, after the counts are right; and when it can't even be
-   * had as the last one any more. Must not throw.
+   * Told when a try is no longer under way, or a tunnel has ended, after the counts are right; and when it can be
+   * had as the last one, or can't any more. Must not throw.
    */
   readonly freed: (server: Server) => void
   /** Told of each transition, after it is done. Must not throw. */
@@ -325,10 +325,10 @@ export class Server implements UpstreamServer {
   /** A probe ended. `startedAt` is of the monotonic clock. */
   probed(report: ProbeReport, startedAt: number): void {
     this.#lastProbe = report
-    const wasDown = this.probedDown
+    const wasLast = this.usableAsLast
     this.#health.probed(report.ok, startedAt)
-    // Failures may have had it down already, so that nothing moves; but whoever waits for it as the last one is told.
-    if (this.probedDown && !wasDown) this.#around.freed(this)
+    // Failures may have it down, so that nothing moves; but those are told who wait for it as the last one, or would.
+    if (this.usableAsLast !== wasLast) this.#around.freed(this)
   }
 
   /** What is known now, as plain data. */

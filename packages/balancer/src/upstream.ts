@@ -485,9 +485,9 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
 
   #freed(server: Server): void {
     const { isWithin } = this.#afterwards
-    // A trial that is over lets the next one through, whoever that is.
+    // A trial that is over lets the next one through, whoever that is; and so may one that is out, as the last.
     if (!isWithin) {
-      this.#queue.turn(server, server.wasFull || server.state === 'probation')
+      this.#queue.turn(server, server.wasFull || !server.isWell)
       if (this.#lookingUp.size > 0 && this.#mayBeChosen(server)) this.#wake()
     }
     if (server.load > 0 || !this.#departures.emptied(server)) return
