@@ -13,6 +13,8 @@ interface Waiter {
   server: Server
   /** Whether a place on any other server will do. */
   takesAny: boolean
+  /** Whether some were tried, so that for it those that are out may be the last ones though others are well. */
+  readonly isRetry: boolean
   readonly choose: Choose
   /** Takes a place there. May throw too. */
   readonly take: (server: Server) => Lease
@@ -52,13 +54,15 @@ export class Queue {
    * @param take - takes a place
    * @param signal - ends the wait
    * @param until - of the monotonic clock: resolves with undefined then
+   * @param isRetry - whether it may not have all servers
    */
   wait(
     server: Server,
     choose: Choose,
     take: (server: Server) => Lease,
     signal: AbortSignal | undefined,
-    until: number
+    until: number,
+    isRetry: boolean
   ): Promise<Lease | undefined> {
     const { size } = this.#options
     const timeout = Math.min(this.#options.timeout, until - performance.now())
@@ -76,6 +80,7 @@ export class Queue {
       const waiter: Waiter = {
         server,
         takesAny: false,
+        isRetry,
         choose,
         take,
         resolve: lease => {
@@ -123,7 +128,8 @@ export class Queue {
         if (all) this.#unasked.add(server)
         return
       }
-      const mayTake = mayBeChosen ? all || waiter.takesAny : waiter.takesAny && isLastWithPlace(server)
+      const { takesAny, isRetry } = waiter
+      const mayTake = mayBeChosen ? all || takesAny : (takesAny || isRetry) && isLastWithPlace(server)
       if (waiter.server === server || mayTake) this.#chooseAgain(waiter)
     }
   }

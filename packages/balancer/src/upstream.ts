@@ -281,7 +281,14 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
       new ServerLease(chosen, this.#tunnels.keyToKeep(key, chosen, except))
     if (server.hasPlace) return take(server)
     const choose = (withPlace: boolean): Server | undefined => this.#choose(key, except, withPlace)
-    const waiting = this.#queue.wait(server, choose, take, signal, until)
+    const waiting = this.#queue.wait(
+      server,
+      choose,
+      take,
+      signal,
+      until,
+      except !== undefined && except.size > 0
+    )
     return waiting.then(async lease => lease ?? takeAfter(this.#names.first))
   }
 
