@@ -17,8 +17,6 @@ export class OpenTunnels {
   readonly #around: Surroundings
   /** What asks one more tunnel to end: of a server that was down, and of those that belong to an id, last. */
   readonly #joins = new Map<Server | string, Join>()
-  /** By the id that they are for: a later one takes the place of the one before. */
-  readonly #rebalances = new Map<string, RecallPlan>()
 
   constructor(
     config: Pick<UpstreamConfig, 'onDown' | 'rebalance' | 'spread'>,
@@ -83,6 +81,7 @@ export class OpenTunnels {
     const delay = home.slowStart + 1
     const startsAt = performance.now() + delay
     const { id } = home
+    let own: Join | undefined
     const plan: RecallPlan = {
       leases: strayed,
       reason: 'rebalance',
@@ -90,33 +89,26 @@ export class OpenTunnels {
       delay,
       spread,
       deadline: Infinity,
-      isWanted: () => home.isWell && this.#rebalances.get(id) === plan
+      // A later one takes its place.
+      isWanted: () => home.isWell && this.#joins.get(id) === own
     }
-    this.#rebalances.set(id, plan)
     this.#recalls.begin(plan, join => {
       // Who chose later went elsewhere for other reasons.
-      this.#joins.set(id, lease => {
+      own = lease => {
         if (lease.since <= startsAt) join(lease)
-      })
+      }
+      this.#joins.set(id, own)
     })
   }
 
-  /** A server has left the set: how its tunnels end is said by a drain. */
-  left(server: Server): void {
-    this.#joins.delete(server)
-  }
-
-  /** A server is well: its outage is no tunnel's end any more. */
-  well(server: Server): void {
+  /** A server is well, or has left the set, where a drain says how its tunnels end: its outage is no tunnel's end any more. */
+  over(server: Server): void {
     this.#joins.delete(server)
   }
 
   /** Nothing is left of a server that had left the set, where another one of its id may be. */
   gone(server: Server): void {
-    this.#joins.delete(server)
-    if (this.#around.set().servers.some(({ id }) => id === server.id)) return
-    this.#joins.delete(server.id)
-    this.#rebalances.delete(server.id)
+    if (!this.#around.set().servers.some(({ id }) => id === server.id)) this.#joins.delete(server.id)
   }
 
   /** Whether no other server is well, so that its clients have nowhere to go. */

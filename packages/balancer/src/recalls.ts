@@ -110,7 +110,10 @@ export class Recalls {
     const isOver = (): boolean => this.#ended || !plan.isWanted()
     if (isOver()) return void this.#batches.delete(batch)
     if (plan.isPaused?.() === true) return pause(batch, now)
-    if (batch.isPaused) Object.assign(batch, { isPaused: false, startsAt: Math.max(batch.startsAt, now) })
+    if (batch.isPaused) {
+      batch.isPaused = false
+      batch.startsAt = Math.max(batch.startsAt, now)
+    }
     const { startsAt, spread, told } = batch
     if (now < startsAt) return
     const leases = (batch.leases ??= [...plan.leases()].filter(lease => !told.has(lease)))

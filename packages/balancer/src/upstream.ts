@@ -441,7 +441,7 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     const gone = before.servers.filter(server => !staying.has(server))
     for (const server of gone) {
       this.#departures.add(server)
-      this.#tunnels.left(server)
+      this.#tunnels.over(server)
       server.leave(reason)
     }
     for (const server of gone) this.#freed(server)
@@ -508,7 +508,7 @@ export class Upstream extends EventEmitter<UpstreamEvents> {
     const { isWithin } = this.#afterwards
     this.#afterwards.within(() => {
       this.#tell(`server:${to}`, [server, reason], { server, from, to, reason })
-      if (server.isWell) this.#tunnels.well(server)
+      if (server.isWell) this.#tunnels.over(server)
       if (to === 'down') this.#afterwards.add(() => this.#tunnels.down(server))
       if (to === 'up') this.#afterwards.add(() => this.#tunnels.up(server))
       if (isWithin) return

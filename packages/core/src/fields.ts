@@ -68,11 +68,10 @@ export class Fields {
     throw this.mismatch(name, `a number of milliseconds of ${from} to ${LONGEST}`)
   }
 
-  /** A code that an endpoint may send in a Close frame (RFC 6455 section 7.4). */
+  /** A code that an endpoint may send in a Close frame. */
   closeCode(name: string, otherwise: number): number {
     const code = this.integer(name, otherwise, 1000, 4999)
-    const canBeSent = (code < 1015 && ![1004, 1005, 1006].includes(code)) || code >= 3000
-    if (!canBeSent) throw this.mismatch(name, 'a code that may be sent in a Close frame')
+    if (!isCloseCode(code)) throw this.mismatch(name, 'a code that may be sent in a Close frame')
     return code
   }
 
@@ -94,6 +93,12 @@ export class Fields {
   #or(name: string, otherwise: unknown): unknown {
     return this.has(name) ? this.get(name) : otherwise
   }
+}
+
+/** Whether an endpoint may send it in a Close frame (RFC 6455 section 7.4). */
+export function isCloseCode(code: number): boolean {
+  const isRegistered = code >= 1000 && code <= 1014 && (code < 1004 || code > 1006)
+  return Number.isInteger(code) && (isRegistered || (code >= 3000 && code <= 4999))
 }
 
 /** A value as it stands in a message: short, and on one line. */

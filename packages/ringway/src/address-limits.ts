@@ -1,5 +1,5 @@
 import { remoteAddress } from '@ringway/core'
-import type { Fields } from '@ringway/core/fields'
+import { Fields } from '@ringway/core/fields'
 import { LRUCache } from 'lru-cache'
 
 /** How much one client address may have; an IPv6 address stands for its /64, which is what one household has. 0 is no limit. */
@@ -95,7 +95,9 @@ function refuse(of: { isTold: boolean }): Verdict {
 }
 
 /** @throws ConfigError that names the first bad limit */
-export function checkAddressLimits(fields: Fields): Required<AddressLimits> {
+export function checkAddressLimits(options: Fields): Required<AddressLimits> {
+  const given = options.has('limits') ? options.get('limits') : {}
+  const fields = new Fields(given, 'limits', ['tunnelsPerAddress', 'handshakesPerSecond'])
   return {
     tunnelsPerAddress: fields.integer('tunnelsPerAddress', 0, 0),
     handshakesPerSecond: fields.integer('handshakesPerSecond', 0, 0)

@@ -1,4 +1,5 @@
 import type { Fields } from '@ringway/core/fields'
+import { valuesOf } from '@ringway/tunnel'
 import { gatewayError } from './errors.ts'
 
 /** A scheme with `://`, `*.` for any sub-domain, a name or address, and a port. */
@@ -43,7 +44,7 @@ export class Admission {
    */
   checkOrigin(rawHeaders: readonly string[]): void {
     if (this.#origins === undefined) return
-    const sent = rawHeaders.filter((_, i) => i % 2 === 1 && rawHeaders[i - 1]!.toLowerCase() === 'origin')
+    const sent = valuesOf(rawHeaders, 'origin')
     // Only browsers send one, and scripts in them can't change it; whoever sends none could send any.
     if (sent.length === 0) return
     const origin = sent.length === 1 ? placeOf(sent[0]!, ORIGIN) : undefined

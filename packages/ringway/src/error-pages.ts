@@ -62,9 +62,8 @@ export class Pages {
 
   /** The answer to an error. Never throws. */
   of(error: GatewayError, request: AnyRequest): Page {
-    let answer: ErrorAnswer | undefined
     try {
-      answer = this.#for(error.status)?.(error, request)
+      const answer = this.#for(error.status)?.(error, request)
       if (answer !== undefined) return pageOf(error, answer)
     } catch (cause) {
       this.#log.error({ error: cause }, `the error page of ${error.status} failed`)

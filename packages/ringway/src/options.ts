@@ -92,8 +92,9 @@ export interface GatewayOptions {
    * Proxies in front that are believed: addresses, networks such as `10.0.0.0/8`, `loopback`, `linklocal`, `uniquelocal`, and
    * `unix:`. The client's address, for the key, the log and hooks, is then the one that they tell by `X-Forwarded-For`, read
    * from its right end. Servers get its `X-Forwarded-For` from the client's address on, so without what the client wrote, with
-   * the nearest proxy's address behind; `-Proto` and `-Host` as the nearest proxy sent them, which vouches for them. Default: nobody; what comes is replaced. nginx: `set_real_ip_from` with `real_ip_recursive on`, and
-   * `$proxy_add_x_forwarded_for`. Express: `trust proxy`.
+   * the nearest proxy's address behind; `-Proto` and `-Host` as the nearest proxy sent them, which vouches for them. Default:
+   * nobody; what comes is replaced. nginx: `set_real_ip_from` with `real_ip_recursive on`, and `$proxy_add_x_forwarded_for`.
+   * Express: `trust proxy`.
    */
   readonly trust?: readonly string[]
   /**
@@ -239,10 +240,6 @@ export function checkOptions(options: GatewayOptions): Config {
     lifetime: times.milliseconds('lifetime', 0, 0)
   }
   const log = checkLog(fields)
-  const limits = new Fields(fields.has('limits') ? fields.get('limits') : {}, 'limits', [
-    'tunnelsPerAddress',
-    'handshakesPerSecond'
-  ])
   return {
     upstream: rest,
     hooks: new Hooks(fields, key, timeouts.chain),
@@ -251,7 +248,7 @@ export function checkOptions(options: GatewayOptions): Config {
     ping: fields.has('ping') ? checkPing(fields) : undefined,
     log,
     trusted: fields.has('trust') ? parseNetworks(fields.get('trust'), 'trust') : undefined,
-    limits: checkAddressLimits(limits),
+    limits: checkAddressLimits(fields),
     admission: new Admission(fields),
     pages: checkErrorPages(fields, log)
   }

@@ -1,6 +1,5 @@
 import { STATUS_CODES, validateHeaderName, validateHeaderValue } from 'node:http'
 import { Readable } from 'node:stream'
-import type { Reply } from './replies.ts'
 
 /** A whole answer of ours, in place of a server's. */
 export interface Page {
@@ -46,8 +45,12 @@ export function checkHeader(name: string, value: string): void {
   validateHeaderValue(name, value)
 }
 
-/** Sends it in the words of the host. */
-export async function sendPage(reply: Reply, page: Page): Promise<unknown> {
-  const { status, rawHeaders, body } = page
-  return reply.send(status, STATUS_CODES[status] ?? '', rawHeaders, Readable.from([body]))
+/** As a server's answer would be, for whoever sends such ones on. */
+export function pageAnswer({ status, rawHeaders, body }: Page): {
+  readonly status: number
+  readonly reason: string
+  readonly rawHeaders: readonly string[]
+  readonly body: Readable
+} {
+  return { status, reason: STATUS_CODES[status] ?? '', rawHeaders, body: Readable.from([body]) }
 }

@@ -1,11 +1,10 @@
-import { STATUS_CODES } from 'node:http'
-import { Readable } from 'node:stream'
+import type { Readable } from 'node:stream'
 import type { Lease } from '@ringway/balancer'
-import { requestHeaders, responseHeaders, TunnelError } from '@ringway/tunnel'
+import { requestHeaders, responseHeaders, TunnelError, valuesOf } from '@ringway/tunnel'
 import type { Engine } from './engine.ts'
 import { GatewayError, gatewayError, publicError } from './errors.ts'
 import { whenGone } from './gone.ts'
-import type { Page } from './page.ts'
+import { pageAnswer } from './page.ts'
 import type { AnyRequest, AnyResponse } from './peer.ts'
 import { bodyComes, headersOf, headOf, hostOf, isOver, sideOf } from './peer.ts'
 import { Record } from './record.ts'
@@ -59,8 +58,8 @@ export async function handle(
   })
   try {
     if (engine.closing) throw gatewayError('ERR_RINGWAY_CLOSING')
-    const hosts = rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'host')
-    if (!target.startsWith('/') || hosts.length > 1) throw gatewayError('ERR_RINGWAY_BAD_REQUEST')
+    if (!target.startsWith('/') || valuesOf(rawHeaders, 'host').length > 1)
+      throw gatewayError('ERR_RINGWAY_BAD_REQUEST')
     engine.admission.checkHost(hostOf(request))
     const source = { address, method, target, headers: headersOf(request), request: reply.request }
     const refusal = await engine.hooks.refusal(source, signal)
@@ -99,10 +98,6 @@ export async function handle(
     forget()
     body?.leave()
   }
-}
-
-function pageAnswer({ status, rawHeaders, body }: Page): Answer {
-  return { status, reason: STATUS_CODES[status] ?? '', rawHeaders, body: Readable.from([body]) }
 }
 
 /** Sends the answer on, until it is all sent or nobody is there for it. */

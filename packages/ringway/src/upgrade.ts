@@ -4,7 +4,7 @@ import { open, Splice, TunnelError } from '@ringway/tunnel'
 import type { Client } from './client.ts'
 import type { Engine } from './engine.ts'
 import { gatewayError, publicError } from './errors.ts'
-import { sendPage } from './page.ts'
+import { pageAnswer } from './page.ts'
 import { headersOf } from './peer.ts'
 import { Record } from './record.ts'
 import type { Reply } from './replies.ts'
@@ -34,10 +34,11 @@ export async function upgrade(
     const source = { address, method, target, headers: headersOf(client.request), request: reply.request }
     const refusal = await engine.hooks.refusal(source, client.signal)
     if (refusal) {
+      const { status, reason, rawHeaders, body } = pageAnswer(refusal)
       client.hurry(engine.timeouts.send)
-      await sendPage(reply, refusal)
+      await reply.send(status, reason, rawHeaders, body)
       await client.answered
-      return record.end(refusal.status)
+      return record.end(status)
     }
     const key = await engine.keyOf(source, client.signal)
     const forwarding = await engine.hooks.forwarding(client.origin.forwarding, source, client.signal)
@@ -101,10 +102,7 @@ async function firstAnswer(
     const { server } = lease
     try {
       const target = targetFor(server, client.request)
-      const answer = await open(target, client.head, offer, forwarding, {
-        ...engine.timeouts,
-        signal
-      })
+      const answer = await open(target, client.head, offer, forwarding, { ...engine.timeouts, signal })
       record.tried(server.id, answer.status, answer.timing)
       return { lease, answer }
     } catch (error) {
@@ -129,6 +127,7 @@ async function relay(
 ): Promise<void> {
   const { backend } = answer
   const page = engine.pages.instead(answer.status, answer.rawHeaders, client.request)
+  const { status, reason, rawHeaders, body } = page ? pageAnswer(page) : answer
   const stop = (): void => void backend.destroy()
   // A client that is slow to read it holds no handshake's place, and is cut off when its server has no time left.
   lease.opened(({ cut }) => {
@@ -137,8 +136,7 @@ async function relay(
   client.socket.once('close', stop) // else a body that stalls would be awaited for a client that is gone
   let cut: unknown
   try {
-    if (page) await sendPage(reply, page)
-    else cut = await reply.send(answer.status, answer.reason, answer.rawHeaders, answer.body)
+    cut = await reply.send(status, reason, rawHeaders, body)
     await client.answered
   } finally {
     client.socket.off('close', stop)
@@ -146,5 +144,5 @@ async function relay(
     lease.settle(cut instanceof TunnelError ? 'failed' : 'ok')
   }
   if (cut instanceof TunnelError) record.fail(publicError(cut))
-  else record.end(page?.status ?? answer.status)
+  else record.end(status)
 }

@@ -1,13 +1,10 @@
 import assert from 'node:assert/strict'
-import { createServer } from 'node:http'
-import type { RequestListener } from 'node:http'
 import test from 'node:test'
 import type { TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import express from 'express'
 import { AddressCounts } from '../src/address-limits.ts'
-import { createGateway } from '../src/index.ts'
-import { backend, echo, listen } from './support/gate-backend.ts'
+import { backend, echo } from './support/gate-backend.ts'
+import { guarded } from './support/gate-guarded.ts'
 import { host, recorder } from './support/gate-host.ts'
 import type { Peer } from './support/gate-peer.ts'
 import { ask, dial, handshake, tunnel } from './support/gate-peer.ts'
@@ -125,19 +122,8 @@ test('over HTTP/2, and before an app’s chain, it is the same', async t => {
   first.reset()
   await eventually(async () => (await open().answer())[':status'] === 200)
 
-  const gateway = createGateway({ log: recorder().log, limits, upstream: { servers: [address] } })
-  t.after(async () => gateway.close())
-  let ran = 0
-  const app = express()
-  app.use((_request, _response, next) => {
-    ran++
-    next()
-  })
-  app.use('/ws', gateway.middleware())
-  const server = createServer(app as RequestListener)
-  gateway.attach(server, { path: '/ws', through: true })
-  const port = await listen(t, server)
+  const { port, passed } = await guarded(t, { log: recorder().log, limits, upstream: { servers: [address] } })
   assert.equal((await ask(t, port, handshake('/ws'))).head.status, 101)
   assert.equal((await ask(t, port, handshake('/ws'))).head.status, 429)
-  assert.equal(ran, 1)
+  assert.equal(passed(), 1)
 })

@@ -2,12 +2,11 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import type { TestContext } from 'node:test'
 import { createServer } from 'node:http'
-import express from 'express'
-import type { RequestListener } from 'node:http'
 import { WebSocket } from 'ws'
 import type { GatewayOptions } from '../src/index.ts'
 import { createGateway } from '../src/index.ts'
 import { echo, listen } from './support/gate-backend.ts'
+import { guarded } from './support/gate-guarded.ts'
 import { host, recorder } from './support/gate-host.ts'
 import { ask, handshake } from './support/gate-peer.ts'
 import { connectHead, dialHttp2, http2Host, StreamPeer } from './support/h2-host.ts'
@@ -69,18 +68,11 @@ test('pages of allowed origins may open WebSockets, other pages get 403, and who
 
 test('a browser’s WebSocket to another site’s gateway is refused before the app’s chain runs', async t => {
   const { address } = await echo(t)
-  const gateway = createGateway({ log: recorder().log, origins, upstream: { servers: [address] } })
-  t.after(async () => gateway.close())
-  const app = express()
-  let ran = 0
-  app.use((_request, _response, next) => {
-    ran++
-    next()
+  const { port, passed } = await guarded(t, {
+    log: recorder().log,
+    origins,
+    upstream: { servers: [address] }
   })
-  app.use('/ws', gateway.middleware())
-  const server = createServer(app as RequestListener)
-  gateway.attach(server, { path: '/ws', through: true })
-  const port = await listen(t, server)
   const status = async (origin: string): Promise<number> =>
     new Promise((resolve, reject) => {
       const socket = new WebSocket(`ws://127.0.0.1:${port}/ws`, { origin })
@@ -92,9 +84,9 @@ test('a browser’s WebSocket to another site’s gateway is refused before the 
       socket.on('error', reject)
     })
   assert.equal(await status('https://evil.example'), 403)
-  assert.equal(ran, 0)
+  assert.equal(passed(), 0)
   assert.equal(await status('https://app.example'), 101)
-  assert.equal(ran, 1)
+  assert.equal(passed(), 1)
 })
 
 const hosts: GatewayOptions['hosts'] = ['app.example', '*.team.example', 'api.example:8443', '[::1]']

@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict'
 import { createServer } from 'node:http'
-import type { RequestListener } from 'node:http'
 import test from 'node:test'
 import type { TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import express from 'express'
 import fastify from 'fastify'
 import ringway from '../src/fastify.ts'
 import type { Authorize, GatewayOptions } from '../src/index.ts'
 import { createGateway } from '../src/index.ts'
 import { echo, listen } from './support/gate-backend.ts'
-import { host, recorder, settled } from './support/gate-host.ts'
+import { guarded } from './support/gate-guarded.ts'
+import { assertHookFails, FAULTS } from './support/gate-hooks.ts'
+import { host, recorder } from './support/gate-host.ts'
 import { ask, dial, handshake } from './support/gate-peer.ts'
 import { until } from './support/gate-waiting.ts'
 import { connectHead, dialHttp2, http2Host, StreamPeer } from './support/h2-host.ts'
@@ -82,17 +82,12 @@ test('in Express and Fastify it is asked behind the app’s own guards', async t
     authorize: bySession,
     upstream: { servers: [address] }
   }
-  const gateway = createGateway(options)
-  t.after(async () => gateway.close())
-  const app = express()
-  app.use('/ws', gateway.middleware())
-  const server = createServer(app as RequestListener)
-  gateway.attach(server, { path: '/ws', through: true })
+  const { port: inExpress } = await guarded(t, options)
   const fast = fastify()
   t.after(async () => fast.close())
   await fast.register(ringway, { ...options, prefix: '/ws' })
   await fast.listen({ host: '127.0.0.1', port: 0 })
-  for (const port of [await listen(t, server), (fast.server.address() as { port: number }).port]) {
+  for (const port of [inExpress, (fast.server.address() as { port: number }).port]) {
     const { head, peer } = await ask(t, port, handshake('/ws'))
     assert.equal(head.status, 401)
     assert.equal((await peer.rest()).toString(), 'Who are you?')
@@ -100,34 +95,19 @@ test('in Express and Fastify it is asked behind the app’s own guards', async t
   }
 })
 
-const FAULTS: Record<string, unknown> = {
-  throws: () => {
-    throw new Error('the secret')
-  },
-  rejects: async () => Promise.reject(new Error('the secret')),
+const AUTHORIZE_FAULTS: Record<string, unknown> = {
+  ...FAULTS,
   'says true': () => true,
   'says false': () => false,
   'says null': () => null,
   'gives no status': () => ({ body: 'no' }),
   'gives a bad status': () => ({ status: 101 }),
-  'gives a bad header': () => ({ status: 403, headers: { 'X-A': 'a\r\nX-B: b' } }),
-  'never answers': async () => new Promise(() => {})
+  'gives a bad header': () => ({ status: 403, headers: { 'X-A': 'a\r\nX-B: b' } })
 }
 
-for (const [name, authorize] of Object.entries(FAULTS)) {
+for (const [name, authorize] of Object.entries(AUTHORIZE_FAULTS)) {
   test(`an authorize that ${name}: 500, one error line, and nobody is let in`, async t => {
-    const { address, peers } = await echo(t)
-    const chain = name === 'never answers' ? 100 : 30_000
-    const gate = await host(t, [address], { authorize: authorize as Authorize, timeouts: { chain } })
-    const { head, peer } = await ask(t, gate.port)
-    assert.equal(head.status, 500)
-    assert.doesNotMatch((await peer.rest()).toString(), /secret/)
-    assert.deepEqual(
-      gate.lines.map(({ level, fields }) => [level, fields['code']]),
-      [['error', 'ERR_RINGWAY_HOOK']]
-    )
-    assert.equal(peers.length, 0)
-    await settled(gate.gateway)
+    await assertHookFails(t, name, { authorize: authorize as Authorize })
   })
 }
 

@@ -4,8 +4,9 @@ import type { IncomingMessage } from 'node:http'
 import test from 'node:test'
 import { createGateway } from '../src/index.ts'
 import type { RequestHook } from '../src/index.ts'
-import { accept, backend, echo, listen, REFUSED } from './support/gate-backend.ts'
-import { host, recorder, settled } from './support/gate-host.ts'
+import { accept, backend, listen, REFUSED } from './support/gate-backend.ts'
+import { assertHookFails, FAULTS } from './support/gate-hooks.ts'
+import { host, recorder } from './support/gate-host.ts'
 import type { Head } from './support/gate-peer.ts'
 import { ask, handshake } from './support/gate-peer.ts'
 import { connectHead, dialHttp2, http2Host, StreamPeer } from './support/h2-host.ts'
@@ -85,12 +86,8 @@ test('a hook that gives nothing changes nothing', async t => {
   assert.deepEqual(heads[0]!.values('x-forwarded-for'), ['127.0.0.1'])
 })
 
-const FAULTS: Record<string, unknown> = {
-  throws: () => {
-    throw new Error('the secret')
-  },
-  rejects: async () => Promise.reject(new Error('the secret')),
-  'never answers': async () => new Promise(() => {}),
+const REQUEST_FAULTS: Record<string, unknown> = {
+  ...FAULTS,
   'gives null': () => null,
   'breaks out of its line': () => ({ 'X-A': 'a\r\nX-B: b' }),
   'gives a bad name': () => ({ 'X A': 'a' }),
@@ -100,19 +97,8 @@ const FAULTS: Record<string, unknown> = {
   'gives a length': () => ({ 'Content-Length': '1' })
 }
 
-for (const [name, request] of Object.entries(FAULTS)) {
+for (const [name, request] of Object.entries(REQUEST_FAULTS)) {
   test(`a request hook that ${name}: 500, one error line, and no server hears of it`, async t => {
-    const { address, peers } = await echo(t)
-    const chain = name === 'never answers' ? 100 : 30_000
-    const gate = await host(t, [address], { request: request as RequestHook, timeouts: { chain } })
-    const { head, peer } = await ask(t, gate.port)
-    assert.equal(head.status, 500)
-    assert.doesNotMatch((await peer.rest()).toString(), /secret/)
-    assert.deepEqual(
-      gate.lines.map(({ level, fields }) => [level, fields['code']]),
-      [['error', 'ERR_RINGWAY_HOOK']]
-    )
-    assert.equal(peers.length, 0)
-    await settled(gate.gateway)
+    await assertHookFails(t, name, { request: request as RequestHook })
   })
 }

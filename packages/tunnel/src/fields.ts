@@ -37,7 +37,12 @@ export function extensionNames(value: string): string[] {
   return tokens(value).map(extension => trimBlanks(extension.split(';', 1)[0]!))
 }
 
-/** All values of one header; `name` in lower case. */
+/**
+ * All values of one header.
+ *
+ * @param rawHeaders - names and values in turn
+ * @param name - in lower case
+ */
 export function valuesOf(rawHeaders: readonly string[], name: string): string[] {
   const values: string[] = []
   for (let i = 0; i < rawHeaders.length; i += 2) {

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { ConfigError } from '@ringway/core/errors'
+import { isCloseCode } from '@ringway/core/fields'
 
 /** The opcode of a Close frame, the lowest of the control frames. */
 const CLOSE = 0x8
@@ -156,8 +157,7 @@ export class FrameTracker {
  * @throws ConfigError whose `field` is `code` or `reason`
  */
 export function farewell(code: number, reason: string): Buffer {
-  const isRegistered = code >= 1000 && code <= 1014 && (code < 1004 || code > 1006)
-  if (!Number.isInteger(code) || !(isRegistered || (code >= 3000 && code <= 4999))) {
+  if (!isCloseCode(code)) {
     throw new ConfigError('code', `must be one that may be sent in a Close frame, not ${code}`)
   }
   const text = Buffer.from(reason)
